@@ -1,0 +1,537 @@
+//! Keys and values of every BPF map, and their names.
+//!
+//! How a packet finds its way (all in arrays, so that the cost does not grow with their fill):
+//!
+//! ```text
+//! SEGMENTS[ifindex] ── segment, flags
+//! ADDRESSES[hash(segment, addr)]: 8 words {tag, record index} ── one cache line
+//!   └─ ADDRESS_RECORDS[index]: full key, kind ─┬─ VIP ──── PORTS[base + hash(proto, port) & mask]
+//!                                              │             └─ LISTENERS[index] ─┬─ STEER[lb] ── AMPHORAE[index]
+//!                                              │                                  └─ MAGLEV[slot] ── MEMBERS[index]
+//!                                              ├─ AMPHORA ─ AMPHORAE[index]   (answers of members to an amphora)
+//!                                              └─ SNAT ──── FLOWS             (answers of members to XDP NAT)
+//! ```
+//!
+//! Publishing (design invariant 5): a record larger than eight bytes is written to a free index and
+//! then published by one 8-byte store of the word that points at it; it is not changed while
+//! published. `STEER`, `LATCH` and `NEIGHBOURS` entries are single words.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of everything in this file. In the pin path; an agent never adopts another one.
+pub const MAP_ABI: u32 = 1;
+
+/// A 16-bit number in network order.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Be16(pub [u8; 2]);
+
+impl Be16 {
+    /// From host order.
+    #[must_use]
+    pub const fn new(value: u16) -> Self {
+        Self(value.to_be_bytes())
+    }
+
+    /// In host order.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        u16::from_be_bytes(self.0)
+    }
+}
+
+/// An IPv6 address, or an IPv4 one as `::ffff:a.b.c.d`, in network order.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Addr(pub [u8; 16]);
+
+impl Addr {
+    /// An IPv4 address.
+    #[must_use]
+    pub const fn v4(a: [u8; 4]) -> Self {
+        Self([
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3],
+        ])
+    }
+
+    /// An IPv6 address.
+    #[must_use]
+    pub const fn v6(a: [u8; 16]) -> Self {
+        Self(a)
+    }
+}
+
+/// Names of the map statics in lb-ebpf.
+pub mod names {
+    /// ARRAY\[1\] of [`super::Config`].
+    pub const CONFIG: &str = "CONFIG";
+    /// ARRAY by ifindex of u64 [`super::segment_word`].
+    pub const SEGMENTS: &str = "SEGMENTS";
+    /// ARRAY of [`super::AddressBucket`].
+    pub const ADDRESSES: &str = "ADDRESSES";
+    /// ARRAY of [`super::AddressRecord`].
+    pub const ADDRESS_RECORDS: &str = "ADDRESS_RECORDS";
+    /// ARRAY of u64 [`super::port_word`].
+    pub const PORTS: &str = "PORTS";
+    /// ARRAY of [`super::ListenerRecord`].
+    pub const LISTENERS: &str = "LISTENERS";
+    /// ARRAY by load balancer index of u64 [`super::SteerWord`].
+    pub const STEER: &str = "STEER";
+    /// ARRAY by load balancer index of u64: the epoch that XDP left; written by XDP alone.
+    pub const LATCH: &str = "LATCH";
+    /// ARRAY of [`super::AmphoraRecord`].
+    pub const AMPHORAE: &str = "AMPHORAE";
+    /// ARRAY_OF_MAPS by amphora index of mmap-able ARRAY\[1\] with 4096-byte values.
+    pub const HEARTBEATS: &str = "HEARTBEATS";
+    /// ARRAY_OF_MAPS by maglev slot of ARRAY\[1\] with values of [`super::MAGLEV_VALUE_BYTES`].
+    pub const MAGLEV: &str = "MAGLEV";
+    /// ARRAY of [`super::MemberRecord`].
+    pub const MEMBERS: &str = "MEMBERS";
+    /// ARRAY by member index of u64 [`super::neighbour_word`].
+    pub const NEIGHBOURS: &str = "NEIGHBOURS";
+    /// HASH [`super::FlowKey`] to [`super::FlowEntry`].
+    pub const FLOWS: &str = "FLOWS";
+    /// HASH [`super::FlowKey`] to u32 amphora index: who follows a drain.
+    pub const DRAINS: &str = "DRAINS";
+    /// LPM_TRIE [`super::CidrKey`] to u32 1.
+    pub const CIDRS: &str = "CIDRS";
+    /// DEVMAP_HASH ifindex to ifindex.
+    pub const DEVS: &str = "DEVS";
+    /// ARRAY by ifindex of [`super::AnswerRecord`]: where packets from an amphora's veth leave.
+    pub const ANSWERS: &str = "ANSWERS";
+    /// LPM_TRIE [`super::CidrKey`] (listener field 0) to u32 1: addresses amphorae may not reach.
+    pub const DENIED: &str = "DENIED";
+    /// PERCPU_ARRAY by listener index of [`super::ListenerCounters`].
+    pub const LISTENER_STATS: &str = "LISTENER_STATS";
+    /// PERCPU_ARRAY by reason number of u64.
+    pub const REASONS: &str = "REASONS";
+    /// RINGBUF of [`super::Event`].
+    pub const EVENTS: &str = "EVENTS";
+    /// XDP program on uplinks.
+    pub const PROGRAM_XDP: &str = "lb_xdp";
+    /// TCX ingress program on the edge end of an amphora's veth.
+    pub const PROGRAM_ANSWER: &str = "lb_answer";
+}
+
+/// Limits of the data path, in one place. A host that would exceed one refuses the load balancer.
+pub mod limits {
+    /// Interfaces are looked up by index below this.
+    pub const IFINDEXES: u32 = 65_536;
+    /// Buckets of `ADDRESSES` (a power of two); eight addresses each.
+    pub const ADDRESS_BUCKETS: u32 = 8_192;
+    /// VIPs, amphora and SNAT addresses.
+    pub const ADDRESS_RECORDS: u32 = 32_768;
+    /// Words of `PORTS`, shared by all VIPs.
+    pub const PORTS: u32 = 131_072;
+    /// Words looked at from a port's home position.
+    pub const PORT_PROBES: u32 = 4;
+    /// Listeners.
+    pub const LISTENERS: u32 = 32_768;
+    /// Load balancers.
+    pub const LOAD_BALANCERS: u32 = 8_192;
+    /// Amphorae (indices below this; 0 is never used).
+    pub const AMPHORAE: u32 = 16_384;
+    /// Pools that XDP balances.
+    pub const MAGLEV_TABLES: u32 = 8_192;
+    /// Members that XDP balances (indices below this; 0 is never used).
+    pub const MEMBERS: u32 = 65_536;
+    /// Entries of `FLOWS`; two a NAT flow.
+    pub const FLOWS: u32 = 262_144;
+    /// Entries of `DRAINS`.
+    pub const DRAINS: u32 = 65_536;
+    /// Entries of `CIDRS`.
+    pub const CIDRS: u32 = 65_536;
+    /// Entries of `DENIED`.
+    pub const DENIED: u32 = 4_096;
+    /// Bytes of `EVENTS`.
+    pub const EVENT_BYTES: u32 = 262_144;
+}
+
+/// Slots of a Maglev table: a prime.
+pub const MAGLEV_SLOTS: usize = 65_537;
+/// Bytes of a Maglev map value: [u16; 65_540], padded to eight.
+pub const MAGLEV_VALUE_BYTES: usize = 131_080;
+
+/// `CONFIG[0]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Config {
+    /// [`MAP_ABI`] of the writer.
+    pub abi: u32,
+    /// First port of the SNAT range.
+    pub snat_port_min: u16,
+    /// Last port of the SNAT range.
+    pub snat_port_max: u16,
+    /// Most ICMP echo answers and such a second and CPU.
+    pub icmp_per_second: u32,
+    /// 1: answer ICMP echo to a VIP.
+    pub vip_icmp_echo: u32,
+    /// Keys the hashes, so that nobody outside can aim at one bucket.
+    pub hash_seed: u64,
+}
+
+const _: () = assert!(size_of::<Config>() == 24);
+
+/// `SEGMENTS` word: segment in the low half, bit 63 set when the interface is ours.
+#[must_use]
+pub const fn segment_word(segment: u32) -> u64 {
+    (1 << 63) | segment as u64
+}
+
+/// One cache line of `ADDRESSES`: words of tag (high half, never 0) and record index (low half);
+/// 0 is empty. The full key is always compared with the record's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct AddressBucket {
+    /// Words.
+    pub words: [u64; 8],
+}
+
+/// Kind of an address of ours ([`AddressRecord::kind`]).
+pub mod address_kind {
+    /// A VIP.
+    pub const VIP: u32 = 1;
+    /// An amphora's own address: packets go to amphora `owner`.
+    pub const AMPHORA: u32 = 2;
+    /// A source address of XDP NAT: packets are answers of members.
+    pub const SNAT: u32 = 3;
+}
+
+/// One address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddressRecord {
+    /// Full key, first part.
+    pub segment: u32,
+    /// See [`address_kind`].
+    pub kind: u32,
+    /// Full key, second part.
+    pub addr: Addr,
+    /// Load balancer index for a VIP and for SNAT, index in `AMPHORAE` for an amphora.
+    pub owner: u32,
+    /// First word of the VIP's block in `PORTS`.
+    pub ports_base: u32,
+    /// Words of the block minus one (a power of two minus one).
+    pub ports_mask: u32,
+    /// [`vip_flags`].
+    pub flags: u32,
+}
+
+const _: () = assert!(size_of::<AddressRecord>() == 40);
+
+/// Flags of a VIP record.
+pub mod vip_flags {
+    /// The load balancer is enabled; without it every packet is dropped.
+    pub const ENABLED: u32 = 1;
+}
+
+/// `PORTS` word: protocol, port, listener index; 0 is empty.
+#[must_use]
+pub const fn port_word(protocol: u8, port: u16, listener: u32) -> u64 {
+    ((protocol as u64) << 48) | ((port as u64) << 32) | listener as u64
+}
+
+/// Where in its block a listener's word has its home.
+#[must_use]
+#[inline(always)]
+pub const fn port_home(protocol: u8, port: u16) -> u32 {
+    let h = ((protocol as u32) << 16 | port as u32).wrapping_mul(0x9e37_79b1);
+    h ^ (h >> 15)
+}
+
+/// Kind of a listener ([`ListenerRecord::kind`]).
+pub mod listener_kind {
+    /// Packets go to the active amphora.
+    pub const STEER: u32 = 1;
+    /// Packets are NATed straight to members.
+    pub const NAT: u32 = 2;
+}
+
+/// Flags of a listener.
+pub mod listener_flags {
+    /// `CIDRS` must hold the source.
+    pub const CIDRS: u32 = 1;
+    /// Hash on source address only (SOURCE_IP), not on address and port.
+    pub const HASH_ADDR_ONLY: u32 = 2;
+}
+
+/// One listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ListenerRecord {
+    /// See [`listener_kind`].
+    pub kind: u32,
+    /// See [`listener_flags`].
+    pub flags: u32,
+    /// Load balancer index.
+    pub lb: u32,
+    /// Slot in `MAGLEV` (NAT); `u32::MAX`: no usable member.
+    pub maglev: u32,
+}
+
+const _: () = assert!(size_of::<ListenerRecord>() == 16);
+
+/// `STEER` word: who gets a load balancer's L7 packets. Amphora index 0 is nobody.
+///
+/// Bits: active 16, standby 16, epoch 31, draining 1 (highest).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SteerWord {
+    /// Index of the active amphora; during a drain the one that is left.
+    pub active: u16,
+    /// Index of the standby; during a drain the one that gets new connections.
+    pub standby: u16,
+    /// Goes up with every word written that names another active (31 bits).
+    pub epoch: u32,
+    /// A planned failover is under way from `active` to `standby`.
+    pub draining: bool,
+}
+
+impl SteerWord {
+    /// As stored.
+    #[must_use]
+    pub const fn to_word(self) -> u64 {
+        self.active as u64
+            | (self.standby as u64) << 16
+            | ((self.epoch & 0x7fff_ffff) as u64) << 32
+            | (self.draining as u64) << 63
+    }
+
+    /// From the stored word.
+    #[must_use]
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "masks and shifts say which bits are meant"
+    )]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            active: word as u16,
+            standby: (word >> 16) as u16,
+            epoch: ((word >> 32) & 0x7fff_ffff) as u32,
+            draining: word >> 63 != 0,
+        }
+    }
+}
+
+/// One veth of an amphora: how to put a packet on it. An amphora has one veth a network it is joined
+/// to, so one record each. `STEER`, `HEARTBEATS` and `ANSWERS` name an amphora by the index of its
+/// record in the VIP's network; an [`address_kind::AMPHORA`] record names the veth of its own network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AmphoraRecord {
+    /// Edge end of the veth.
+    pub ifindex: u32,
+    /// Load balancer index.
+    pub lb: u32,
+    /// MAC of the inner end.
+    pub dst_mac: [u8; 6],
+    /// MAC of the edge end.
+    pub src_mac: [u8; 6],
+}
+
+const _: () = assert!(size_of::<AmphoraRecord>() == 20);
+
+/// One member that XDP balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MemberRecord {
+    /// Segment it is in.
+    pub segment: u32,
+    /// Interface it is reached through.
+    pub ifindex: u32,
+    /// Address.
+    pub addr: Addr,
+    /// Source address for NAT.
+    pub snat: Addr,
+    /// Port.
+    pub port: Be16,
+    /// MAC of `ifindex`.
+    pub src_mac: [u8; 6],
+    /// Load balancer index.
+    pub lb: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+const _: () = assert!(size_of::<MemberRecord>() == 56);
+
+/// `NEIGHBOURS` word: MAC of a member's next hop in the low 48 bits (first byte lowest), bit 63 set
+/// when it is known.
+#[must_use]
+pub const fn neighbour_word(mac: [u8; 6]) -> u64 {
+    (1 << 63) | u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+}
+
+/// A flow as seen on the wire, in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Segment of the interface it came in by.
+    pub segment: u32,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub _pad: [u8; 3],
+    /// Source.
+    pub src: Addr,
+    /// Destination.
+    pub dst: Addr,
+    /// Source port.
+    pub src_port: Be16,
+    /// Destination port.
+    pub dst_port: Be16,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 44);
+
+/// What becomes of a packet of a known flow. Two entries a NAT flow, one a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FlowEntry {
+    /// When the last packet passed (coarse clock).
+    pub seen_ns: u64,
+    /// New source.
+    pub src: Addr,
+    /// New destination.
+    pub dst: Addr,
+    /// New source port.
+    pub src_port: Be16,
+    /// New destination port.
+    pub dst_port: Be16,
+    /// Interface to leave by.
+    pub ifindex: u32,
+    /// New source MAC.
+    pub src_mac: [u8; 6],
+    /// New destination MAC; towards a member `NEIGHBOURS[member]` wins.
+    pub dst_mac: [u8; 6],
+    /// Member index.
+    pub member: u32,
+    /// Listener index.
+    pub listener: u32,
+    /// [`flow_state`].
+    pub state: u32,
+    /// 1: towards the client (the reverse entry).
+    pub reverse: u32,
+    /// Segment of the other direction's key.
+    pub peer_segment: u32,
+    /// Zero.
+    pub _pad: [u32; 2],
+}
+
+const _: () = assert!(size_of::<FlowEntry>() == 88);
+
+/// States of a TCP flow in [`FlowEntry::state`].
+pub mod flow_state {
+    /// SYN seen, no answer yet.
+    pub const OPENING: u32 = 0;
+    /// Answered.
+    pub const ESTABLISHED: u32 = 1;
+    /// FIN seen.
+    pub const CLOSING: u32 = 2;
+    /// RST seen: kept only until it is swept.
+    pub const CLOSED: u32 = 3;
+}
+
+/// Key of `CIDRS` and `DENIED`: prefix length counts the bits of listener (32) and address (128).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CidrKey {
+    /// Listener index in network order (a trie compares bytes).
+    pub listener: [u8; 4],
+    /// Address.
+    pub addr: Addr,
+}
+
+const _: () = assert!(size_of::<CidrKey>() == 20);
+
+/// Where packets from an amphora's veth leave the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AnswerRecord {
+    /// Uplink they leave by; 0: not one of ours.
+    pub egress_ifindex: u32,
+    /// Amphora index: only sources that belong to it may pass.
+    pub amphora: u32,
+    /// Load balancer index: its VIPs are such sources too.
+    pub lb: u32,
+    /// Segment of the network behind the uplink.
+    pub segment: u32,
+}
+
+const _: () = assert!(size_of::<AnswerRecord>() == 16);
+
+/// Per-CPU counters of one listener.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct ListenerCounters {
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// IP bytes from clients.
+    pub bytes_in: u64,
+    /// Packets to clients (NAT only).
+    pub packets_out: u64,
+    /// IP bytes to clients (NAT only).
+    pub bytes_out: u64,
+    /// Flows opened (NAT only).
+    pub flows: u64,
+}
+
+/// Kind of an [`Event`].
+pub mod event_kind {
+    /// XDP left `from` for `to` by itself.
+    pub const FAILED_OVER: u32 = 1;
+    /// A member's next hop is not known.
+    pub const NO_NEIGHBOUR: u32 = 2;
+}
+
+/// What XDP tells the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Event {
+    /// See [`event_kind`].
+    pub kind: u32,
+    /// Load balancer index.
+    pub lb: u32,
+    /// Amphora index left, or member index.
+    pub from: u32,
+    /// Amphora index taken.
+    pub to: u32,
+    /// Epoch of the word that was left.
+    pub epoch: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// When (CLOCK_MONOTONIC, coarse).
+    pub at_ns: u64,
+}
+
+const _: () = assert!(size_of::<Event>() == 32);

@@ -1,0 +1,78 @@
+//! What passes between an agent and its amphora, over a Unix stream socket, one JSON object a line.
+//!
+//! The agent listens on nothing: the amphora is born with a listening socket whose path only root
+//! can reach, so that a restarted agent connects again. The agent connects, sends
+//! [`ToAmphora::Configure`]; the amphora answers with [`FromAmphora`] frames on that connection. The
+//! newest connection wins, older ones are closed. With no agent connected the amphora goes on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::AmphoraId,
+    spec::{ListenerReport, LoadBalancerSpec, MemberReport},
+};
+
+/// Longest frame either side accepts, in bytes.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Everything one amphora serves. A snapshot: it replaces the one before as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmphoraConfig {
+    /// Which amphora this is.
+    pub amphora_id: AmphoraId,
+    /// The load balancer; only listeners with path `Amphora` are served, every monitored pool is
+    /// probed.
+    pub load_balancer: LoadBalancerSpec,
+}
+
+/// Agent to amphora.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToAmphora {
+    /// Serve this from now on, without cutting a connection.
+    Configure {
+        /// Boxed: it is large beside the other variants.
+        config: Box<AmphoraConfig>,
+    },
+    /// A planned failover away from this amphora: answer what comes, stop keep-alive.
+    Drain {
+        /// `false` takes a drain back.
+        draining: bool,
+    },
+    /// Close what is left and exit.
+    Shutdown,
+}
+
+/// Amphora to agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromAmphora {
+    /// The configuration of this generation is served by every worker.
+    Applied {
+        /// Generation of the load balancer.
+        generation: u64,
+        /// Listeners that could not be served, with the reason; empty: all are.
+        failures: Vec<ListenerFailure>,
+    },
+    /// Sent on every change of a member's health, on every change of `connections` to 0, and once a
+    /// second.
+    Status {
+        /// Generation served.
+        generation: u64,
+        /// Client connections open now.
+        connections: u64,
+        /// Per listener.
+        listeners: Vec<ListenerReport>,
+        /// Per monitored member.
+        members: Vec<MemberReport>,
+    },
+}
+
+/// A listener that could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerFailure {
+    /// Which listener.
+    pub listener_id: crate::id::ListenerId,
+    /// Why, for the operator.
+    pub reason: String,
+}

@@ -1,0 +1,20 @@
+//! Octavia's resources as plain values, and everything that can be decided about them alone.
+//!
+//! What: typed ids, enums in wire spelling, the rows a tenant owns, the aggregate of one load
+//! balancer ([`tree::Tree`]) with the operations the API offers on it, validation, the status
+//! machines, faults, and the two documents derived from a tree: what a host must carry
+//! ([`spec::LoadBalancerSpec`]) and what one amphora must serve ([`amphora::AmphoraConfig`]).
+//!
+//! Invariants: no I/O, no async, no clock, no randomness. Time and fresh ids come in as arguments.
+//! Names are Octavia's, spelt as on the wire.
+//!
+//! Left out on purpose: HTTP status codes (lb-api maps a [`fault::Fault`]), SQL (lb-store), map
+//! entries (lb-plan).
+
+pub mod amphora;
+pub mod enums;
+pub mod id;
+pub mod resource;
+pub mod secret;
+pub mod spec;
+pub mod time;

@@ -1,0 +1,29 @@
+//! The one way to start a task: it has a name, and its panic is told.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+/// Spawns `future` under `name`. A panic inside is logged with the name and ends the task with
+/// `None`; the process lives on. Aborting the handle aborts the future.
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let span = tracing::debug_span!("task", name);
+    let guarded = async move {
+        let output = AssertUnwindSafe(future).catch_unwind().await;
+        if output.is_err() {
+            tracing::error!(task = name, "task panicked");
+        }
+        output.ok()
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is what everyone else is sent to"
+    )]
+    tokio::spawn(guarded.instrument(span))
+}
