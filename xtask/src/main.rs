@@ -1,1 +1,59 @@
-fn main(){}
+//! The project's own tool: `cargo xtask <command>`.
+//!
+//! Everything a person or CI does with the tree is a command here, so that the README needs two
+//! lines. Commands call each other; nothing is written down twice in a script.
+
+mod build;
+mod cargo;
+mod ci;
+mod setup;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, runs and checks LBaaS")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing on this host: the eBPF toolchain, iproute2 and the like.
+    Setup,
+    /// Build the XDP programs to target/bpf/lbaas.bpf.o.
+    BuildEbpf,
+    /// Run every test: pure, BPF test-run, veth, end to end, the real openstack client.
+    Test(ci::TestArgs),
+    /// Run the gates: fmt, tidy, clippy, deny, audit.
+    Ci,
+    /// Check the house rules: dependency direction, lengths, module docs, security rules.
+    Tidy,
+    /// Benchmarks (none yet: the data path's and the proxy's come with their own issues).
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup => setup::setup(setup::Scope::Everything),
+        Command::BuildEbpf => build::ebpf().map(|_object| ()),
+        Command::Test(args) => ci::test(&args),
+        Command::Ci => ci::gates(),
+        Command::Tidy => tidy::tidy(),
+        Command::Bench => {
+            shell::say("no benchmarks yet");
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
