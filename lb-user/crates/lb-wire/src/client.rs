@@ -1,0 +1,253 @@
+//! The agent's side of the wire: one HTTP/2 connection that carries the held sync and the reports
+//! beside it, made anew when it breaks.
+//!
+//! Each call tries once; a caller that loops gets the back-off for free, since after a failed
+//! attempt to connect the next one waits here.
+
+use std::{
+    fmt, future::Future, io, net::TcpStream as StdTcpStream, pin::Pin, sync::Arc, time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{body::Incoming, client::conn::http2::SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpStream, sync::Mutex, time::Instant};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    ca::SERVER_NAME,
+    error::WireError,
+    message::{
+        PROTOCOL_VERSION, REPORT_PATH, RESPONSE_BYTES_MAX, Refusal, ReportRequest, ReportResponse,
+        SYNC_HOLD_MAX, SYNC_PATH, SyncRequest, SyncResponse,
+    },
+    tls::{self, Credentials},
+};
+
+/// First wait after a failed connection; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest wait between attempts: a restarted server is found within it.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Time for connection and TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a report to be answered.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a sync to be answered: it may be held.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(SYNC_HOLD_MAX.as_secs() + 15);
+/// A server that vanished without a word is noticed within the sum of these two.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes TCP connections to the server. An agent lives in another network namespace than its
+/// server: its dialer connects from a thread that stayed in the namespace of origin.
+pub trait Dialer: Send + Sync {
+    /// Connects to `server` (`host:port`).
+    fn dial(
+        &self,
+        server: String,
+    ) -> Pin<Box<dyn Future<Output = io::Result<StdTcpStream>> + Send + '_>>;
+}
+
+/// Connects from the namespace of the calling thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirectDialer;
+
+impl Dialer for DirectDialer {
+    fn dial(
+        &self,
+        server: String,
+    ) -> Pin<Box<dyn Future<Output = io::Result<StdTcpStream>> + Send + '_>> {
+        Box::pin(async move { TcpStream::connect(server).await?.into_std() })
+    }
+}
+
+/// The connection to a server.
+pub struct SyncClient {
+    server: String,
+    tls: Arc<ClientConfig>,
+    dialer: Arc<dyn Dialer>,
+    link: Mutex<Link>,
+}
+
+/// The connection, or when the next attempt is allowed.
+struct Link {
+    sender: Option<SendRequest<Full<Bytes>>>,
+    next_attempt: Instant,
+    backoff: Duration,
+}
+
+impl fmt::Debug for SyncClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncClient")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SyncClient {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Credentials that TLS cannot use.
+    pub fn new(
+        credentials: &Credentials,
+        server: impl Into<String>,
+        dialer: Arc<dyn Dialer>,
+    ) -> Result<Self, WireError> {
+        Ok(Self {
+            server: server.into(),
+            tls: tls::client_config(credentials)?,
+            dialer,
+            link: Mutex::new(Link {
+                sender: None,
+                next_attempt: Instant::now(),
+                backoff: BACKOFF_MIN,
+            }),
+        })
+    }
+
+    /// Asks what changed; held by the server for up to [`SYNC_HOLD_MAX`].
+    ///
+    /// # Errors
+    /// No connection, or no proper answer. Safe to repeat.
+    pub async fn sync(&self, request: &SyncRequest) -> Result<SyncResponse, WireError> {
+        self.call(SYNC_PATH, request, SYNC_TIMEOUT).await
+    }
+
+    /// Tells what the host carries.
+    ///
+    /// # Errors
+    /// No connection, or no proper answer. Safe to repeat.
+    pub async fn report(&self, request: &ReportRequest) -> Result<(), WireError> {
+        let ReportResponse {} = self.call(REPORT_PATH, request, REPORT_TIMEOUT).await?;
+        Ok(())
+    }
+
+    async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &Q,
+        timeout: Duration,
+    ) -> Result<A, WireError> {
+        let body = Bytes::from(serde_json::to_vec(message)?);
+        let mut sender = self.sender().await?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("https://{SERVER_NAME}{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
+        let exchange = async {
+            let (parts, body) = sender.send_request(request).await?.into_parts();
+            Ok((parts.status, read_body(body).await?))
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(Ok((StatusCode::OK, body))) => Ok(serde_json::from_slice(&body)?),
+            Ok(Ok((status, body))) => Err(refused(status, &body)),
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) => {
+                self.link.lock().await.sender = None;
+                Err(WireError::Timeout {
+                    seconds: timeout.as_secs(),
+                })
+            }
+        }
+    }
+
+    /// The live connection, or a new one once back-off allows it.
+    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, WireError> {
+        let mut link = self.link.lock().await;
+        if let Some(sender) = link.sender.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        link.sender = None;
+        tokio::time::sleep_until(link.next_attempt).await;
+        let attempt = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
+        let error = match attempt {
+            Ok(Ok(sender)) => {
+                tracing::info!(server = self.server, "connected to the server");
+                link.sender = Some(sender.clone());
+                link.backoff = BACKOFF_MIN;
+                // A server that accepts and hangs up is not hammered either.
+                link.next_attempt = Instant::now() + BACKOFF_MIN;
+                return Ok(sender);
+            }
+            Ok(Err(error)) => error,
+            Err(_elapsed) => WireError::Timeout {
+                seconds: CONNECT_TIMEOUT.as_secs(),
+            },
+        };
+        link.next_attempt = Instant::now() + link.backoff;
+        link.backoff = (link.backoff * 2).min(BACKOFF_MAX);
+        Err(error)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, WireError> {
+        let connect = |source| WireError::Connect {
+            server: self.server.clone(),
+            source,
+        };
+        let tls_error = |source| WireError::Tls {
+            server: self.server.clone(),
+            source,
+        };
+        let stream = self
+            .dialer
+            .dial(self.server.clone())
+            .await
+            .map_err(connect)?;
+        stream.set_nonblocking(true).map_err(connect)?;
+        let stream = TcpStream::from_std(stream).map_err(connect)?;
+        stream.set_nodelay(true).map_err(connect)?;
+        let name = ServerName::try_from(SERVER_NAME)
+            .map_err(|error| WireError::TlsSetup(error.to_string()))?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, stream)
+            .await
+            .map_err(tls_error)?;
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        lb_telemetry::task::spawn("wire-connection", async move {
+            if let Err(error) = connection.await {
+                tracing::info!(%error, "the connection to the server ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, WireError> {
+    let collected = Limited::new(body, RESPONSE_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| WireError::Body {
+            limit: RESPONSE_BYTES_MAX,
+            reason: error.to_string(),
+        })?;
+    Ok(collected.to_bytes())
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> WireError {
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) if refusal.version != PROTOCOL_VERSION => WireError::VersionMismatch {
+            ours: PROTOCOL_VERSION,
+            theirs: refusal.version,
+        },
+        Ok(refusal) => WireError::Refused {
+            status: status.as_u16(),
+            message: refusal.message,
+        },
+        Err(_not_ours) => WireError::Refused {
+            status: status.as_u16(),
+            message: "not an LBaaS server".to_owned(),
+        },
+    }
+}
