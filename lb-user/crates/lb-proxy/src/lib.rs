@@ -1,1 +1,18 @@
-//! lb-proxy
+//! The amphora: one process that serves one load balancer's HTTP and TERMINATED_HTTPS listeners and
+//! probes its members.
+//!
+//! What: [`run`] takes the control socket its supervisor made, serves whatever the newest
+//! [`lb_model::amphora::AmphoraConfig`] says, and tells what it observes.
+//!
+//! Invariants: a change of configuration cuts no connection; a listening socket that stays in the
+//! configuration is never closed; nothing is locked or shared between workers on the request path;
+//! no head reaches a member that the strict gate has not read byte for byte.
+//!
+//! Left out for now: HTTP/2, session persistence, TLS towards members, the PROXY protocol, access
+//! logs, TCP and UDP proxying. The API refuses what needs them.
+
+mod error;
+mod process;
+
+pub use error::Error;
+pub use process::{AmphoraArgs, run};
