@@ -14,16 +14,20 @@
 //! Offloads (what XDP on veth needs): ends whose packets enter XDP send complete checksums; ends
 //! that receive what XDP redirects have GRO on, which turns on NAPI.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use lb_sys::{
+    clock::monotonic_ns,
     iface::{Offload, set_offload},
     netns,
 };
 
 use crate::{
-    command::{ip_batch, sysctl},
+    command::{ip_batch, run, sysctl},
     unique,
 };
 
@@ -59,6 +63,12 @@ pub const SERVERS_V6: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x11),
     Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x12),
 ];
+
+/// Interface numbers of up0, up1, m0 and c0. Explicit, because the kernel tells a change of carrier
+/// up to a second late when both ends of a veth happen to have the same number in their namespaces.
+const INDICES: [u32; 4] = [1001, 1002, 2001, 2002];
+/// How long an end may take to have carrier.
+const CARRIER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where the client's end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,15 +176,29 @@ impl Topology {
             ip_batch(Some(name), "link set lo up\n")?;
         }
         self.build_links()?;
-        self.set_offloads()
+        self.set_offloads()?;
+        for (netns, interface) in [
+            (Some(self.edge()), UPLINK_CLIENT),
+            (Some(self.edge()), UPLINK_MEMBER),
+            (Some(self.member()), MEMBER_INTERFACE),
+            (self.client(), self.client_interface()),
+        ] {
+            wait_for_carrier(netns, interface)?;
+        }
+        Ok(())
     }
 
     fn build_links(&self) -> anyhow::Result<()> {
         let (edge, member, client_if) = (&self.edge, &self.member, &self.client_interface);
+        let [up0, up1, m0, c0] = INDICES;
+        let own_index = self
+            .client
+            .as_ref()
+            .map_or(String::new(), |_| format!("index {c0}"));
         ip_batch(
             Some(edge),
             &format!(
-                "link add {UPLINK_MEMBER} type veth peer name {MEMBER_INTERFACE} netns {member}\n\
+                "link add {UPLINK_MEMBER} index {up1} type veth peer name {MEMBER_INTERFACE} index {m0} netns {member}\n\
                  addr add {EDGE_MEMBER_V4}/24 dev {UPLINK_MEMBER}\n\
                  addr add 2001:db8:2::1/64 dev {UPLINK_MEMBER} nodad\n\
                  link set {UPLINK_MEMBER} up\n"
@@ -184,7 +208,7 @@ impl Topology {
         ip_batch(
             self.client(),
             &format!(
-                "link add {client_if} type veth peer name {UPLINK_CLIENT} netns {edge}\n\
+                "link add {client_if} {own_index} type veth peer name {UPLINK_CLIENT} index {up0} netns {edge}\n\
                  addr add {CLIENT_V4}/24 dev {client_if}\n\
                  addr add {CLIENT_V6}/64 dev {client_if} nodad\n\
                  link set {client_if} up\n"
@@ -238,6 +262,19 @@ impl Drop for Topology {
     }
 }
 
+/// Before an end has carrier, neighbour discovery through it is lost.
+fn wait_for_carrier(netns: Option<&str>, interface: &str) -> anyhow::Result<()> {
+    let deadline = monotonic_ns().saturating_add(CARRIER_LIMIT.as_nanos().try_into()?);
+    loop {
+        let told = run(netns, "ip", &["-o", "link", "show", "dev", interface])?;
+        if told.contains("state UP") {
+            return Ok(());
+        }
+        ensure!(monotonic_ns() < deadline, "no carrier: {}", told.trim());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Both families of a server's address.
 #[must_use]
 pub fn server_addresses(index: usize) -> Option<[IpAddr; 2]> {
@@ -277,7 +314,6 @@ mod tests {
     use std::{
         io,
         net::{SocketAddr, TcpStream},
-        time::Duration,
     };
 
     #[test]
