@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod iface;
 pub mod netns;
 pub mod pidfd;
+pub mod process;
 pub mod unix;
 
 use std::{fmt::Display, io};
