@@ -6,5 +6,7 @@
 //! addresses and ports are in network order and say so in their type; every key that holds an
 //! address begins with a segment. A change of layout is a change of [`maps::MAP_ABI`].
 
+pub mod hash;
 pub mod heartbeat;
 pub mod maps;
+pub mod reason;

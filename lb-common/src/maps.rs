@@ -139,14 +139,18 @@ pub mod names {
     pub const PROGRAM_XDP: &str = "lb_xdp";
     /// TCX ingress program on the edge end of an amphora's veth.
     pub const PROGRAM_ANSWER: &str = "lb_answer";
+    /// XDP program that passes everything: on a veth end whose peer sends by XDP_TX, which veth
+    /// delivers only to an end with a program.
+    pub const PROGRAM_PASS: &str = "lb_pass";
 }
 
 /// Limits of the data path, in one place. A host that would exceed one refuses the load balancer.
 pub mod limits {
     /// Interfaces are looked up by index below this.
     pub const IFINDEXES: u32 = 65_536;
-    /// Buckets of `ADDRESSES` (a power of two); eight addresses each.
-    pub const ADDRESS_BUCKETS: u32 = 8_192;
+    /// Buckets of `ADDRESSES` (a power of two); eight addresses each. One bucket a record, so that
+    /// a ninth address in one is a matter of one in a million.
+    pub const ADDRESS_BUCKETS: u32 = 32_768;
     /// VIPs, amphora and SNAT addresses.
     pub const ADDRESS_RECORDS: u32 = 32_768;
     /// Words of `PORTS`, shared by all VIPs.
@@ -171,6 +175,8 @@ pub mod limits {
     pub const CIDRS: u32 = 65_536;
     /// Entries of `DENIED`.
     pub const DENIED: u32 = 4_096;
+    /// Entries of `DEVS`: uplinks and amphora veths.
+    pub const DEVICES: u32 = 32_768;
     /// Bytes of `EVENTS`.
     pub const EVENT_BYTES: u32 = 262_144;
 }
@@ -207,7 +213,9 @@ pub const fn segment_word(segment: u32) -> u64 {
 }
 
 /// One cache line of `ADDRESSES`: words of tag (high half, never 0) and record index (low half);
-/// 0 is empty. The full key is always compared with the record's.
+/// 0 is empty ([`crate::hash::address_slot`], [`crate::hash::address_word`]). A bucket never holds
+/// two words of one tag: XDP looks at the first only, and compares its record's full key. Who would
+/// insert a second (one in 2^32) picks another `hash_seed` or refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct AddressBucket {

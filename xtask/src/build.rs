@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cargo, shell};
+use crate::{build_ebpf, cargo, shell};
 
 /// Debian's rustc with a `core` for the bpf target (package rustc-web).
 pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -34,7 +34,7 @@ pub fn cargo_bin(program: &str) -> PathBuf {
 
 /// Builds `target/bpf/lbaas.bpf.o`.
 pub fn ebpf() -> anyhow::Result<PathBuf> {
-    anyhow::bail!("the XDP programs cannot be built yet")
+    build_ebpf::build_ebpf()
 }
 
 /// Builds the `lbaas` binary and says where it is.

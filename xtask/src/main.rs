@@ -4,6 +4,7 @@
 //! lines. Commands call each other; nothing is written down twice in a script.
 
 mod build;
+mod build_ebpf;
 mod cargo;
 mod ci;
 mod setup;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::{build, cargo::cargo, shell};
+use crate::{build, build_ebpf, cargo::cargo, shell};
 
 /// How much is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn setup(scope: Scope) -> anyhow::Result<()> {
         }
     }
     let nightly = build::nightly_with_source();
-    if nightly.is_none() && !Path::new(build::DEBIAN_RUSTC).is_file() {
+    if nightly.is_none() && build_ebpf::debian_rustc().is_none() {
         packages.extend(["rustc-web", "libstd-rust-web-dev-bpf"]);
     }
     let needs_linker = !has_bpf_linker();
@@ -64,7 +64,7 @@ pub fn setup(scope: Scope) -> anyhow::Result<()> {
             "setup: building bpf-linker {BPF_LINKER} (a few minutes, once)"
         ));
         let feature = format!("llvm-{LLVM}");
-        shell::run_command(&mut cargo(&[
+        let mut command = cargo(&[
             "install",
             "bpf-linker",
             "--version",
@@ -73,8 +73,11 @@ pub fn setup(scope: Scope) -> anyhow::Result<()> {
             "--no-default-features",
             "--features",
             &feature,
-        ]))
-        .context("bpf-linker could not be built; it needs llvm-22-dev and a C++ linker")?;
+        ]);
+        // Without it the linker's build looks for libLLVM.so in /usr/lib64 alone.
+        command.env("LLVM_PREFIX", format!("/usr/lib/llvm-{LLVM}"));
+        shell::run_command(&mut command)
+            .context("bpf-linker could not be built; it needs llvm-22-dev and a C++ linker")?;
     }
     if scope == Scope::Everything {
         check_root()?;

@@ -1,0 +1,82 @@
+//! Hashes of the data path: where an address has its bucket, where a flow looks for a source port,
+//! and which Maglev slot a client has.
+//!
+//! What an outsider could aim at (buckets, ports) is keyed by `Config::hash_seed`. The Maglev hash is
+//! not: two hosts with one configuration choose alike.
+
+use crate::maps::{Addr, Be16, MAGLEV_SLOTS, limits};
+
+const K1: u64 = 0x9e37_79b9_7f4a_7c15;
+const K2: u64 = 0xc2b2_ae3d_27d4_eb4f;
+/// Key of the Maglev hash: any constant, the same everywhere.
+const MAGLEV_SEED: u64 = 0x6c62_6161_735f_6d61;
+
+#[inline(always)]
+const fn mix(h: u64) -> u64 {
+    let h = (h ^ (h >> 32)).wrapping_mul(K1);
+    let h = (h ^ (h >> 29)).wrapping_mul(K2);
+    h ^ (h >> 32)
+}
+
+/// Halves of an address as numbers; for hashing only, so in the machine's order.
+#[inline(always)]
+const fn halves(addr: &Addr) -> (u64, u64) {
+    let a = &addr.0;
+    (
+        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+        u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+    )
+}
+
+#[inline(always)]
+const fn hash_addr(seed: u64, extra: u64, addr: &Addr) -> u64 {
+    let (high, low) = halves(addr);
+    mix(mix(seed ^ extra ^ high.wrapping_mul(K2)) ^ low)
+}
+
+/// Bucket of `ADDRESSES` and tag (never 0) of an address.
+#[must_use]
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the halves of the hash serve as two hashes"
+)]
+pub const fn address_slot(seed: u64, segment: u32, addr: &Addr) -> (u32, u32) {
+    let h = hash_addr(seed, segment as u64, addr);
+    (
+        (h as u32) & (limits::ADDRESS_BUCKETS - 1),
+        (h >> 32) as u32 | 1,
+    )
+}
+
+/// Word of `ADDRESSES`.
+#[must_use]
+pub const fn address_word(tag: u32, record: u32) -> u64 {
+    ((tag as u64) << 32) | record as u64
+}
+
+/// Maglev slot of a client: by address, or by address and port.
+#[must_use]
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "below MAGLEV_SLOTS")]
+pub const fn maglev_slot(src: &Addr, src_port: Option<Be16>) -> u32 {
+    let extra = match src_port {
+        Some(port) => 1 << 32 | port.get() as u64,
+        None => 0,
+    };
+    // Of 32 bits, since a 64-bit remainder by a constant needs a wide multiplication, which BPF has
+    // not; the excess of 2^32 over a multiple of 65537 is one slot in 65536 * 65537.
+    (hash_addr(MAGLEV_SEED, extra, src) >> 32) as u32 % MAGLEV_SLOTS as u32
+}
+
+/// Where a new flow begins to look for a source port: a number to be taken modulo the range.
+#[must_use]
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "half of the hash is enough"
+)]
+pub const fn port_start(seed: u64, client: &Addr, client_port: Be16, member: &Addr) -> u32 {
+    let (_, low) = halves(member);
+    hash_addr(seed ^ low, client_port.get() as u64, client) as u32
+}
