@@ -1,15 +1,20 @@
 //! What tests and the sandbox of `cargo xtask run` stand on: network namespaces joined as the data
-//! path needs them, application servers and clients inside them.
+//! path needs them, application servers and clients inside them, an outsider's API client, request
+//! loops, certificates, and the demonstration.
 //!
 //! Everything made here has a name with the maker's process id, is removed by dropping the value
 //! that stands for it, and leftovers of a crashed maker are removed by [`topology::remove_stale`].
 //! No async runtime: threads, because a thread is what can be inside a namespace.
 
+pub mod api;
 pub mod backend;
+pub mod certs;
 pub mod client;
 pub mod command;
+pub mod demo;
 pub mod load;
 pub mod topology;
+pub mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

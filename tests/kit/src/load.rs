@@ -1,227 +1,213 @@
-//! A request loop against a VIP that keeps what became of every request, for measuring failover
-//! windows and proving that nothing was lost.
+//! Request loops against a VIP, and what they saw.
+//!
+//! [`paced`] starts an attempt every few milliseconds, each on a thread and a connection of its
+//! own, so that one that hangs never delays the next: the window of a failover is then the span of
+//! starting times that did not succeed. [`keep_alive`] sends request after request on one
+//! connection, reconnecting when the server says `Connection: close`, as browsers do.
 
 use std::{
-    io,
-    net::SocketAddr,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::anyhow;
-use lb_sys::{clock::monotonic_ns, netns};
+use crate::wait::now;
 
-use crate::client::{Answer, Http};
+/// Stack of an attempt's thread, bytes: it holds one small buffer.
+const STACK_BYTES: usize = 128 << 10;
 
-/// What one loop does.
+/// One request and what became of it.
 #[derive(Clone, Debug)]
-pub struct LoadSpec {
-    /// Namespace of the client; `None`: the caller's.
-    pub netns: Option<String>,
-    /// Where to.
-    pub to: SocketAddr,
-    /// What to ask for.
-    pub path: String,
-    /// Keep the connection between requests (a new one after `Connection: close`).
-    pub keep_alive: bool,
-    /// Between requests.
-    pub pause: Duration,
-    /// Longest wait for anything.
-    pub limit: Duration,
-}
-
-/// One request.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// When it was begun (CLOCK_MONOTONIC).
-    pub begun_ns: u64,
+pub struct Attempt {
+    /// When it began (monotonic).
+    pub started: Duration,
     /// When it was over.
-    pub ended_ns: u64,
-    /// The answer's body without its newline, or what went wrong.
-    pub result: Result<String, String>,
-    /// The connection was refused or reset, as opposed to nothing coming back.
-    pub reset: bool,
+    pub ended: Duration,
+    /// The body of a 200, or why there is none.
+    pub outcome: Result<String, String>,
 }
 
-/// A running loop; stops with the value.
+/// A loop that runs until it is stopped.
 #[derive(Debug)]
-pub struct Load {
+pub struct Loop {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<Outcome>>>,
+    thread: JoinHandle<Vec<Attempt>>,
 }
 
-/// What a loop found.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Every request in order.
-    pub outcomes: Vec<Outcome>,
-}
-
-impl Load {
-    /// Starts asking.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn start(spec: LoadSpec) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("load".to_owned())
-            .spawn(move || {
-                let body = || run(&spec, &seen);
-                match &spec.netns {
-                    Some(name) => netns::run_in(name, body).unwrap_or_default(),
-                    None => body(),
-                }
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
-    }
-
-    /// Ends it and says what it found.
-    ///
-    /// # Errors
-    /// When the loop panicked.
-    pub fn stop(mut self) -> anyhow::Result<Summary> {
-        self.stop.store(true, Ordering::Relaxed);
-        let thread = self
-            .thread
-            .take()
-            .ok_or_else(|| anyhow!("stopped before"))?;
-        let outcomes = thread
-            .join()
-            .map_err(|_panic| anyhow!("the loop panicked"))?;
-        Ok(Summary { outcomes })
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Summary {
-    /// Requests answered with 200.
+impl Loop {
+    /// Ends the loop after its current requests and gives all attempts in order of their start.
     #[must_use]
-    pub fn answered(&self) -> usize {
-        self.outcomes
-            .iter()
-            .filter(|outcome| outcome.result.is_ok())
-            .count()
+    pub fn stop(self) -> Vec<Attempt> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut attempts = self.thread.join().unwrap_or_default();
+        attempts.sort_by_key(|attempt| attempt.started);
+        attempts
     }
+}
 
-    /// Requests that failed in any way.
-    #[must_use]
-    pub fn failures(&self) -> Vec<&Outcome> {
-        self.outcomes
-            .iter()
-            .filter(|outcome| outcome.result.is_err())
+/// What to ask.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where.
+    pub address: SocketAddr,
+    /// Path with query.
+    pub path: String,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// A new connection every `every`, one request each.
+#[must_use]
+pub fn paced(target: &Target, every: Duration) -> Loop {
+    let target = target.clone();
+    spawn(move |stop| {
+        let mut running: Vec<JoinHandle<Attempt>> = Vec::new();
+        let mut next = now();
+        while !stop.load(Ordering::Relaxed) {
+            let target = target.clone();
+            let attempt = thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn(move || once(&target));
+            running.extend(attempt);
+            next += every;
+            thread::sleep(next.saturating_sub(now()));
+        }
+        running
+            .into_iter()
+            .filter_map(|attempt| attempt.join().ok())
             .collect()
-    }
-
-    /// Longest time without service: from the end of a good answer before a failure to the end of
-    /// the next good one. Zero when nothing failed and no answer was late.
-    #[must_use]
-    pub fn longest_gap(&self) -> Duration {
-        let mut last_good: Option<u64> = None;
-        let mut longest = 0;
-        for outcome in self
-            .outcomes
-            .iter()
-            .filter(|outcome| outcome.result.is_ok())
-        {
-            if let Some(last) = last_good {
-                longest = longest.max(outcome.ended_ns.saturating_sub(last));
-            }
-            last_good = Some(outcome.ended_ns);
-        }
-        Duration::from_nanos(longest)
-    }
+    })
 }
 
-fn run(spec: &LoadSpec, stop: &AtomicBool) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
-    let mut connection = None;
-    while !stop.load(Ordering::Relaxed) {
-        let begun_ns = monotonic_ns();
-        let result = ask(spec, &mut connection);
-        let ended_ns = monotonic_ns();
-        let reset = result.as_ref().is_err_and(|error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-            )
-        });
-        let result = match result {
-            Ok(answer) if answer.status == 200 => Ok(answer.body.trim_end().to_owned()),
-            Ok(answer) => Err(format!("status {}", answer.status)),
-            Err(error) => {
+/// Request after request on one connection.
+#[must_use]
+pub fn keep_alive(target: &Target) -> Loop {
+    let target = target.clone();
+    spawn(move |stop| {
+        let mut attempts = Vec::new();
+        let mut connection = None;
+        while !stop.load(Ordering::Relaxed) {
+            let started = now();
+            let outcome = exchange(&target, &mut connection).map_err(|error| error.to_string());
+            if outcome.is_err() {
                 connection = None;
-                Err(error.to_string())
             }
-        };
-        outcomes.push(Outcome {
-            begun_ns,
-            ended_ns,
-            result,
-            reset,
-        });
-        std::thread::sleep(spec.pause);
-    }
-    outcomes
-}
-
-fn ask(spec: &LoadSpec, connection: &mut Option<Http>) -> io::Result<Answer> {
-    let mut http = match connection.take() {
-        Some(http) => http,
-        None => Http::connect(spec.to, spec.limit)?,
-    };
-    let headers: &[(&str, &str)] = if spec.keep_alive {
-        &[]
-    } else {
-        &[("Connection", "close")]
-    };
-    let answer = http.get(&spec.path, headers)?;
-    if spec.keep_alive && !answer.closes() {
-        *connection = Some(http);
-    }
-    Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::Backend;
-
-    #[test]
-    fn every_request_is_accounted_for() {
-        let backend = Backend::start(None, "one", &["127.0.0.1".parse().unwrap()], 0, 0).unwrap();
-        let load = Load::start(LoadSpec {
-            netns: None,
-            to: backend.http()[0],
-            path: "/slow?ms=1".to_owned(),
-            keep_alive: true,
-            pause: Duration::ZERO,
-            limit: Duration::from_secs(2),
-        })
-        .unwrap();
-        while backend.requests() < 20 {
-            std::thread::yield_now();
+            attempts.push(Attempt {
+                started,
+                ended: now(),
+                outcome,
+            });
         }
-        let summary = load.stop().unwrap();
-        assert!(summary.answered() >= 20);
-        assert!(summary.failures().is_empty(), "{:?}", summary.failures());
-        assert_eq!(backend.connections(), 1, "kept alive");
-        assert!(summary.longest_gap() < Duration::from_secs(1));
+        attempts
+    })
+}
+
+/// One request on a connection of its own.
+#[must_use]
+pub fn once(target: &Target) -> Attempt {
+    let started = now();
+    let outcome = exchange(target, &mut None).map_err(|error| error.to_string());
+    Attempt {
+        started,
+        ended: now(),
+        outcome,
+    }
+}
+
+/// The longest span, by starting time, in which attempts failed: from the first that failed to the
+/// next that succeeded. Zero when all succeeded.
+#[must_use]
+pub fn longest_window(attempts: &[Attempt]) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut failing_since = None;
+    for attempt in attempts {
+        match (&attempt.outcome, failing_since) {
+            (Err(_), None) => failing_since = Some(attempt.started),
+            (Ok(_), Some(since)) => {
+                longest = longest.max(attempt.started.saturating_sub(since));
+                failing_since = None;
+            }
+            _ => {}
+        }
+    }
+    if let (Some(since), Some(last)) = (failing_since, attempts.last()) {
+        longest = longest.max(last.ended.saturating_sub(since));
+    }
+    longest
+}
+
+/// Attempts that failed, with their reasons, for a message.
+#[must_use]
+pub fn failures(attempts: &[Attempt]) -> Vec<&str> {
+    attempts
+        .iter()
+        .filter_map(|attempt| attempt.outcome.as_ref().err().map(String::as_str))
+        .collect()
+}
+
+fn spawn(body: impl FnOnce(&AtomicBool) -> Vec<Attempt> + Send + 'static) -> Loop {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    Loop {
+        stop,
+        thread: thread::spawn(move || body(&seen)),
+    }
+}
+
+/// Sends one request on `connection` (made when there is none) and reads the answer. Leaves the
+/// connection open for the next one unless the server closes it.
+fn exchange(target: &Target, connection: &mut Option<TcpStream>) -> io::Result<String> {
+    let mut stream = match connection.take() {
+        Some(stream) => stream,
+        None => {
+            let stream = TcpStream::connect_timeout(&target.address, target.timeout)?;
+            stream.set_read_timeout(Some(target.timeout))?;
+            stream.set_nodelay(true)?;
+            stream
+        }
+    };
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: {}\r\n\r\n",
+        target.path, target.address
+    );
+    stream.write_all(request.as_bytes())?;
+    let (head, body) = read_answer(&mut stream)?;
+    if !head.starts_with("HTTP/1.1 200") {
+        let line = head.lines().next().unwrap_or_default();
+        return Err(io::Error::other(format!("answered {line}")));
+    }
+    if !head.to_ascii_lowercase().contains("connection: close") {
+        *connection = Some(stream);
+    }
+    Ok(body)
+}
+
+/// Reads one answer with a content-length.
+fn read_answer(stream: &mut TcpStream) -> io::Result<(String, String)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let lower = head.to_ascii_lowercase();
+            let length: usize = lower
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .and_then(|value| value.trim().parse().ok())
+                .ok_or_else(|| io::Error::other("no content-length in the answer"))?;
+            if body.len() >= length {
+                return Ok((head.to_owned(), body.to_owned()));
+            }
+        }
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
     }
 }
