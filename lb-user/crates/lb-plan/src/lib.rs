@@ -1,1 +1,3 @@
 //! lb-plan
+
+pub mod datapath;

@@ -8,6 +8,7 @@
 //! async (callers wrap descriptors or use a blocking thread). A thread that has entered a namespace
 //! is never reused: it ends with the closure it was made for.
 
+pub mod bpf;
 pub mod clock;
 pub mod heartbeat;
 pub mod iface;

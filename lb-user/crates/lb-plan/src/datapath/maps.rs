@@ -1,0 +1,94 @@
+//! What the maps must hold, as ordered plain tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use lb_common::maps::{
+    Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord,
+};
+
+use super::MaglevTable;
+
+/// An entry of `CIDRS` or `DENIED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cidr {
+    /// Listener index; 0 in `DENIED`.
+    pub listener: u32,
+    /// Bits of `addr` that count, 0..=128.
+    pub bits: u8,
+    /// Address with the other bits zero.
+    pub addr: Addr,
+}
+
+impl Cidr {
+    /// The entry for `net`. Both families are the same 128 bits in the maps: a v4 prefix gets the 96
+    /// of its mapping.
+    #[must_use]
+    pub fn new(listener: u32, net: &IpNet) -> Self {
+        let net = net.trunc();
+        match net {
+            IpNet::V4(v4) => Self {
+                listener,
+                bits: 96 + v4.prefix_len(),
+                addr: Addr::v4(v4.addr().octets()),
+            },
+            IpNet::V6(v6) => Self {
+                listener,
+                bits: v6.prefix_len(),
+                addr: Addr::v6(v6.addr().octets()),
+            },
+        }
+    }
+}
+
+/// Entries of all maps that desired state decides, of one load balancer or of a whole host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredMaps {
+    /// `SEGMENTS`: ifindex to word.
+    pub segments: BTreeMap<u32, u64>,
+    /// `DEVS`: interfaces that packets may be redirected to.
+    pub devs: BTreeSet<u32>,
+    /// `DENIED`.
+    pub denied: BTreeSet<Cidr>,
+    /// `ADDRESSES`: (bucket, word in it) to word.
+    pub addresses: BTreeMap<(u32, u32), u64>,
+    /// `ADDRESS_RECORDS`.
+    pub address_records: BTreeMap<u32, AddressRecord>,
+    /// `PORTS`.
+    pub ports: BTreeMap<u32, u64>,
+    /// `LISTENERS`.
+    pub listeners: BTreeMap<u32, ListenerRecord>,
+    /// `MAGLEV`.
+    pub maglev: BTreeMap<u32, MaglevTable>,
+    /// `MEMBERS`.
+    pub members: BTreeMap<u32, MemberRecord>,
+    /// `CIDRS`.
+    pub cidrs: BTreeSet<Cidr>,
+    /// `AMPHORAE`.
+    pub amphorae: BTreeMap<u32, AmphoraRecord>,
+    /// `ANSWERS`: ifindex of a veth's edge end to record.
+    pub answers: BTreeMap<u32, AnswerRecord>,
+}
+
+impl DesiredMaps {
+    /// Adds the entries of `other`: of another load balancer of the same host.
+    pub fn merge(&mut self, other: &Self) {
+        self.segments.extend(&other.segments);
+        self.devs.extend(&other.devs);
+        self.denied.extend(&other.denied);
+        self.addresses.extend(&other.addresses);
+        self.address_records.extend(&other.address_records);
+        self.ports.extend(&other.ports);
+        self.listeners.extend(&other.listeners);
+        self.maglev.extend(
+            other
+                .maglev
+                .iter()
+                .map(|(slot, table)| (*slot, table.clone())),
+        );
+        self.members.extend(&other.members);
+        self.cidrs.extend(&other.cidrs);
+        self.amphorae.extend(&other.amphorae);
+        self.answers.extend(&other.answers);
+    }
+}
