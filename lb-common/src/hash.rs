@@ -18,19 +18,9 @@ const fn mix(h: u64) -> u64 {
     h ^ (h >> 32)
 }
 
-/// Halves of an address as numbers; for hashing only, so in the machine's order.
-#[inline(always)]
-const fn halves(addr: &Addr) -> (u64, u64) {
-    let a = &addr.0;
-    (
-        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-        u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-    )
-}
-
 #[inline(always)]
 const fn hash_addr(seed: u64, extra: u64, addr: &Addr) -> u64 {
-    let (high, low) = halves(addr);
+    let (high, low) = addr.words();
     mix(mix(seed ^ extra ^ high.wrapping_mul(K2)) ^ low)
 }
 
@@ -77,6 +67,6 @@ pub const fn maglev_slot(src: &Addr, src_port: Option<Be16>) -> u32 {
     reason = "half of the hash is enough"
 )]
 pub const fn port_start(seed: u64, client: &Addr, client_port: Be16, member: &Addr) -> u32 {
-    let (_, low) = halves(member);
+    let (_, low) = member.words();
     hash_addr(seed ^ low, client_port.get() as u64, client) as u32
 }

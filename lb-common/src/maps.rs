@@ -54,7 +54,8 @@ impl Be16 {
     }
 }
 
-/// An IPv6 address, or an IPv4 one as `::ffff:a.b.c.d`, in network order.
+/// An IPv6 address, or an IPv4 one as `::ffff:a.b.c.d`, in network order. Aligned so that the data
+/// path handles it as two words; no map type needs padding for that.
 #[derive(
     Clone,
     Copy,
@@ -70,7 +71,7 @@ impl Be16 {
     Immutable,
     KnownLayout,
 )]
-#[repr(transparent)]
+#[repr(C, align(8))]
 pub struct Addr(pub [u8; 16]);
 
 impl Addr {
@@ -86,6 +87,38 @@ impl Addr {
     #[must_use]
     pub const fn v6(a: [u8; 16]) -> Self {
         Self(a)
+    }
+
+    /// From two words in the machine's order, as loaded from a packet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_words(first: u64, second: u64) -> Self {
+        let (a, b) = (first.to_ne_bytes(), second.to_ne_bytes());
+        Self([
+            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5],
+            b[6], b[7],
+        ])
+    }
+
+    /// As two words in the machine's order: for hashing, comparing and summing.
+    #[must_use]
+    #[inline(always)]
+    pub const fn words(&self) -> (u64, u64) {
+        let a = &self.0;
+        (
+            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+        )
+    }
+
+    /// Whether it stands for an IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        let (first, second) = self.words();
+        let prefix = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+        let mask = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        first == 0 && second & mask == prefix
     }
 }
 
@@ -416,9 +449,11 @@ pub struct FlowKey {
     pub src_port: Be16,
     /// Destination port.
     pub dst_port: Be16,
+    /// Zero.
+    pub _pad2: u32,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 44);
+const _: () = assert!(size_of::<FlowKey>() == 48);
 
 /// What becomes of a packet of a known flow. Two entries a NAT flow, one a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -474,8 +509,8 @@ pub mod flow_state {
 pub struct CidrKey {
     /// Listener index in network order (a trie compares bytes).
     pub listener: [u8; 4],
-    /// Address.
-    pub addr: Addr,
+    /// Address, as in [`Addr`].
+    pub addr: [u8; 16],
 }
 
 const _: () = assert!(size_of::<CidrKey>() == 20);
