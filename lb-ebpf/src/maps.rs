@@ -17,7 +17,8 @@ use lb_common::{
     reason::Reason,
 };
 
-/// `BPF_F_MMAPABLE`: user space maps the page instead of asking for it.
+/// `BPF_F_MMAPABLE`: user space maps the values instead of asking for them. Maps of words have it, so
+/// that the agent's store is one 8-byte store; the kernel's copy for an update promises no such thing.
 const MMAPABLE: usize = 1024;
 
 /// One amphora's page. Only its head is used; the value is a page so that it can be mapped.
@@ -54,21 +55,21 @@ const MEMBER_RECORDS: usize = limits::MEMBERS as usize;
 #[btf_map]
 pub(crate) static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map]
-pub(crate) static SEGMENTS: Array<u64, IFINDEXES> = Array::new();
+pub(crate) static SEGMENTS: Array<u64, IFINDEXES, MMAPABLE> = Array::new();
 #[btf_map]
-pub(crate) static ADDRESSES: Array<AddressBucket, { limits::ADDRESS_BUCKETS as usize }> =
+pub(crate) static ADDRESSES: Array<AddressBucket, { limits::ADDRESS_BUCKETS as usize }, MMAPABLE> =
     Array::new();
 #[btf_map]
 pub(crate) static ADDRESS_RECORDS: Array<AddressRecord, { limits::ADDRESS_RECORDS as usize }> =
     Array::new();
 #[btf_map]
-pub(crate) static PORTS: Array<u64, { limits::PORTS as usize }> = Array::new();
+pub(crate) static PORTS: Array<u64, { limits::PORTS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static LISTENERS: Array<ListenerRecord, LISTENER_RECORDS> = Array::new();
 #[btf_map]
-pub(crate) static STEER: Array<u64, LBS> = Array::new();
+pub(crate) static STEER: Array<u64, LBS, MMAPABLE> = Array::new();
 #[btf_map]
-pub(crate) static LATCH: Array<u64, LBS> = Array::new();
+pub(crate) static LATCH: Array<u64, LBS, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static AMPHORAE: Array<AmphoraRecord, AMPHORA_RECORDS> = Array::new();
 #[btf_map]
@@ -80,7 +81,7 @@ pub(crate) static MAGLEV: ArrayOfMaps<Array<MaglevTable, 1>, { limits::MAGLEV_TA
 #[btf_map]
 pub(crate) static MEMBERS: Array<MemberRecord, MEMBER_RECORDS> = Array::new();
 #[btf_map]
-pub(crate) static NEIGHBOURS: Array<u64, MEMBER_RECORDS> = Array::new();
+pub(crate) static NEIGHBOURS: Array<u64, MEMBER_RECORDS, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, FlowEntry, { limits::FLOWS as usize }> = HashMap::new();
 #[btf_map]
