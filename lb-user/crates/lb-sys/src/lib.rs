@@ -12,6 +12,7 @@ pub mod bpf;
 pub mod clock;
 pub mod heartbeat;
 pub mod iface;
+pub mod inherit;
 pub mod netns;
 pub mod pidfd;
 pub mod process;

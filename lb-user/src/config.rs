@@ -1,0 +1,152 @@
+//! The configuration of every role: one file, laid over the defaults; environment variables
+//! (`LBAAS_SECTION__KEY`) over the file; flags (`--set section.key=value`) over both.
+//!
+//! Invariant: a [`Config`] that exists is sound. Whatever is wrong is told once, with the place, the
+//! key, the value and what would be right, and ends the process with exit code 64.
+
+mod agent;
+mod network;
+mod reader;
+mod server;
+mod show;
+mod source;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use agent::Agent;
+pub(crate) use network::{Network, network_named};
+pub(crate) use server::{Api, Controller};
+
+use ipnet::IpNet;
+use reader::Section;
+use source::{Layers, Origin};
+
+/// Read when `--config` names no other.
+pub(crate) const DEFAULT_FILE: &str = "/etc/lbaas/lb.toml";
+
+const STATE_DIR: &str = "/var/lib/lbaas";
+const RUN_DIR: &str = "/run/lbaas";
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Database, CA, credentials, the agent's state.
+    pub(crate) state_dir: PathBuf,
+    /// Sockets and pid files.
+    pub(crate) run_dir: PathBuf,
+    pub(crate) api: Api,
+    pub(crate) controller: Controller,
+    pub(crate) networks: Vec<Network>,
+    /// Addresses no member may have, besides the built-in ones.
+    pub(crate) deny_cidrs: Vec<IpNet>,
+    pub(crate) agent: Agent,
+}
+
+/// What is wrong, where, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    pub(crate) origin: Origin,
+    pub(crate) key: String,
+    pub(crate) value: Option<String>,
+    pub(crate) fix: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        write!(f, ": {}", self.fix)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// `--config`.
+    pub(crate) file: Option<PathBuf>,
+    /// `--set`, in order.
+    pub(crate) settings: Vec<String>,
+    /// Environment variables, all of them.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Reads all layers. A file named on the command line must exist, the default one need not.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut layers = Layers::default();
+        let path = sources.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => layers.file(path, &text)?,
+            Err(error)
+                if sources.file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(ConfigError {
+                    origin: Origin::File(path.to_owned()),
+                    key: "the file".to_owned(),
+                    value: None,
+                    fix: format!("cannot be read: {error}"),
+                });
+            }
+        }
+        layers.environment(sources.environment.iter().cloned())?;
+        for setting in &sources.settings {
+            layers.flag(setting)?;
+        }
+        Self::read(Section::root(layers.into_root()))
+    }
+
+    /// What is in force when nothing is set.
+    pub(crate) fn defaults() -> Result<Self, ConfigError> {
+        Self::read(Section::root(Layers::default().into_root()))
+    }
+
+    fn read(mut root: Section) -> Result<Self, ConfigError> {
+        let directory = "an absolute path";
+        let state_dir = absolute(&mut root, "state_dir", STATE_DIR, directory)?;
+        let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
+        let api = Api::read(root.section("api")?)?;
+        let controller = Controller::read(root.section("controller")?)?;
+        let networks = network::read(&mut root)?;
+        let mut members = root.section("members")?;
+        let deny_cidrs = members.list("deny_cidrs", "networks such as \"10.0.0.0/8\"")?;
+        members.finish()?;
+        let agent = Agent::read(root.section("agent")?, &networks, &state_dir, &controller)?;
+        root.finish()?;
+        Ok(Self {
+            state_dir,
+            run_dir,
+            api,
+            controller,
+            networks,
+            deny_cidrs,
+            agent,
+        })
+    }
+}
+
+fn absolute(
+    section: &mut Section,
+    key: &'static str,
+    default: &str,
+    expected: &str,
+) -> Result<PathBuf, ConfigError> {
+    let path: PathBuf = section
+        .parsed(key, expected)?
+        .unwrap_or_else(|| PathBuf::from(default));
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        let value = Some(format!("{:?}", path.display().to_string()));
+        Err(section.wrong(key, value, format!("must be {expected}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

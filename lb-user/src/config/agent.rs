@@ -1,0 +1,170 @@
+//! Section `[agent]`: the host and its interfaces.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lb_model::id::NetworkId;
+
+use super::{ConfigError, Controller, Network, network_named, reader::Section};
+
+const BPF_DIR: &str = "/run/lbaas/bpf";
+const DRAIN_TIMEOUT_SECS: u64 = 30;
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+/// Longest interface name, without the closing zero (IFNAMSIZ).
+const INTERFACE_CHARS_MAX: usize = 15;
+
+/// One host's agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    /// Names the host; the name in the agent's certificate.
+    pub(crate) host: String,
+    /// Where the server's `sync_listen` is reached, `host:port`.
+    pub(crate) server: String,
+    /// Directory with ca.pem, agent.pem and agent.key.
+    pub(crate) credentials: PathBuf,
+    /// The network namespace XDP works in; `None`: the one the agent is started in.
+    pub(crate) edge_netns: Option<String>,
+    /// Where maps and links are pinned.
+    pub(crate) bpf_dir: PathBuf,
+    /// Longest a planned failover waits for connections to end.
+    pub(crate) drain_timeout: Duration,
+    /// What XDP is attached to. Nothing else is ever touched.
+    pub(crate) interfaces: Vec<Interface>,
+}
+
+/// An interface of the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    /// Networks it leads to.
+    pub(crate) networks: Vec<NetworkId>,
+}
+
+impl Agent {
+    pub(super) fn read(
+        mut section: Section,
+        networks: &[Network],
+        state_dir: &Path,
+        controller: &Controller,
+    ) -> Result<Self, ConfigError> {
+        let host = read_host(&mut section)?;
+        let server: String = section
+            .parsed("server", "host:port of the server's controller.sync_listen")?
+            .unwrap_or_else(|| controller.sync_listen.to_string());
+        let has_port = server
+            .rsplit_once(':')
+            .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
+        if !has_port {
+            return Err(section.wrong(
+                "server",
+                Some(format!("{server:?}")),
+                "must be host:port of the server's controller.sync_listen",
+            ));
+        }
+        let credentials = section
+            .parsed(
+                "credentials",
+                "a directory with ca.pem, agent.pem and agent.key",
+            )?
+            .unwrap_or_else(|| state_dir.join("agents").join(&host));
+        let edge_netns: Option<String> = section.parsed("edge_netns", "a name in /run/netns")?;
+        if let Some(name) = edge_netns
+            .as_ref()
+            .filter(|name| name.is_empty() || name.contains('/'))
+        {
+            let value = Some(format!("{name:?}"));
+            return Err(section.wrong("edge_netns", value, "must be a name in /run/netns"));
+        }
+        let bpf_dir = section
+            .parsed("bpf_dir", "a directory")?
+            .unwrap_or_else(|| PathBuf::from(BPF_DIR));
+        let drain_timeout = section
+            .integer("drain_timeout_secs", 0..=86_400)?
+            .unwrap_or(DRAIN_TIMEOUT_SECS);
+        let interfaces = read_interfaces(&mut section, networks)?;
+        section.finish()?;
+        Ok(Self {
+            host,
+            server,
+            credentials,
+            edge_netns,
+            bpf_dir,
+            drain_timeout: Duration::from_secs(drain_timeout),
+            interfaces,
+        })
+    }
+}
+
+fn read_host(section: &mut Section) -> Result<String, ConfigError> {
+    let host: Option<String> = section.parsed("host", "the host's name")?;
+    let host = host.unwrap_or_else(|| {
+        std::fs::read_to_string(HOSTNAME)
+            .map(|name| name.trim().to_owned())
+            .unwrap_or_default()
+    });
+    match lb_wire::ca::check_host(&host) {
+        Ok(()) => Ok(host),
+        Err(_wrong) => Err(section.wrong(
+            "host",
+            Some(format!("{host:?}")),
+            "must be letters, digits, '.', '_' and '-', at most 64, not beginning with '.'",
+        )),
+    }
+}
+
+fn read_interfaces(
+    section: &mut Section,
+    networks: &[Network],
+) -> Result<Vec<Interface>, ConfigError> {
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for mut entry in section.sections("interfaces")? {
+        let name: String = entry.required("name", "an interface's name")?;
+        if name.is_empty() || name.len() > INTERFACE_CHARS_MAX || name.contains('/') {
+            let value = Some(format!("{name:?}"));
+            return Err(entry.wrong("name", value, "must be an interface's name"));
+        }
+        if interfaces.iter().any(|other| other.name == name) {
+            let value = Some(format!("{name:?}"));
+            return Err(entry.wrong("name", value, "must be named once"));
+        }
+        let names: Vec<String> = entry.list("networks", "ids or names of [[networks]]")?;
+        let mut ids = Vec::with_capacity(names.len());
+        for named in names {
+            let id = match network_named(networks, &named) {
+                Some(network) => network.id,
+                // An agent's own file need not repeat the networks: ids are enough.
+                None => named.parse().map_err(|_no_id| {
+                    let known: Vec<&str> = networks
+                        .iter()
+                        .map(|network| network.name.as_str())
+                        .collect();
+                    entry.wrong(
+                        "networks",
+                        Some(format!("{named:?}")),
+                        format!(
+                            "must be an id or one of the [[networks]]: {}",
+                            known.join(", ")
+                        ),
+                    )
+                })?,
+            };
+            if interfaces.iter().any(|other| other.networks.contains(&id)) || ids.contains(&id) {
+                let value = Some(format!("{named:?}"));
+                return Err(entry.wrong(
+                    "networks",
+                    value,
+                    "must be reached by one interface only",
+                ));
+            }
+            ids.push(id);
+        }
+        entry.finish()?;
+        interfaces.push(Interface {
+            name,
+            networks: ids,
+        });
+    }
+    Ok(interfaces)
+}

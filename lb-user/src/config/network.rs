@@ -1,0 +1,97 @@
+//! Section `[[networks]]` with `[[networks.subnets]]`: what load balancers can have addresses in.
+//!
+//! Only the form is checked here; whether networks make sense together is the store's to say.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use lb_model::id::{NetworkId, SubnetId};
+
+use super::{ConfigError, reader::Section};
+
+const UUID: &str = "a UUID such as \"3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11\"";
+
+/// A network: a range in which addresses are unique.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) id: NetworkId,
+    pub(crate) name: String,
+    /// First part of every data path key with an address of this network.
+    pub(crate) segment: u32,
+    pub(crate) subnets: Vec<Subnet>,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug)]
+pub(crate) struct Subnet {
+    pub(crate) id: SubnetId,
+    pub(crate) name: String,
+    pub(crate) cidr: IpNet,
+    pub(crate) gateway_ip: Option<IpAddr>,
+    /// First and last address of each range that addresses are taken from.
+    pub(crate) allocation_pools: Vec<(IpAddr, IpAddr)>,
+}
+
+/// The network that `text` names, by id or by name.
+pub(crate) fn network_named<'a>(networks: &'a [Network], text: &str) -> Option<&'a Network> {
+    networks
+        .iter()
+        .find(|network| network.name == text || network.id.to_string() == text)
+}
+
+pub(super) fn read(root: &mut Section) -> Result<Vec<Network>, ConfigError> {
+    let sections = root.sections("networks")?;
+    sections.into_iter().map(read_network).collect()
+}
+
+fn read_network(mut section: Section) -> Result<Network, ConfigError> {
+    let id = section.required("id", UUID)?;
+    let name = section.required("name", "a name")?;
+    let segment = section
+        .integer("segment", 0..=u64::from(u32::MAX))?
+        .and_then(|segment| u32::try_from(segment).ok())
+        .ok_or_else(|| {
+            section.wrong(
+                "segment",
+                None,
+                "is missing: must be a number of its own for each network",
+            )
+        })?;
+    let subnets = section.sections("subnets")?;
+    let subnets = subnets
+        .into_iter()
+        .map(read_subnet)
+        .collect::<Result<_, _>>()?;
+    section.finish()?;
+    Ok(Network {
+        id,
+        name,
+        segment,
+        subnets,
+    })
+}
+
+fn read_subnet(mut section: Section) -> Result<Subnet, ConfigError> {
+    let id = section.required("id", UUID)?;
+    let name = section.required("name", "a name")?;
+    let cidr = section.required("cidr", "a network such as \"192.0.2.0/24\"")?;
+    let gateway_ip = section.parsed("gateway_ip", "an address of the subnet")?;
+    let pools = section.sections("allocation_pools")?;
+    let allocation_pools = pools
+        .into_iter()
+        .map(|mut pool| {
+            let start = pool.required("start", "an address of the subnet")?;
+            let end = pool.required("end", "an address of the subnet")?;
+            pool.finish()?;
+            Ok((start, end))
+        })
+        .collect::<Result<_, ConfigError>>()?;
+    section.finish()?;
+    Ok(Subnet {
+        id,
+        name,
+        cidr,
+        gateway_ip,
+        allocation_pools,
+    })
+}

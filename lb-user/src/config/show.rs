@@ -1,0 +1,123 @@
+//! `lbaas config show`: the settings as a file that would give the same.
+
+use std::fmt::Write as _;
+
+use super::{Config, Network};
+
+impl Config {
+    /// TOML of everything in force.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text = String::new();
+        match self.write(&mut text) {
+            // Writing into a String cannot fail.
+            Ok(()) | Err(std::fmt::Error) => text,
+        }
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(
+            out,
+            "state_dir = {:?}  # database, CA, credentials",
+            self.state_dir
+        )?;
+        writeln!(out, "run_dir = {:?}  # sockets", self.run_dir)?;
+        let api = &self.api;
+        writeln!(out, "\n[api]\nlisten = \"{}\"", api.listen)?;
+        writeln!(out, "auth_strategy = \"noauth\"")?;
+        writeln!(out, "default_project = {:?}", api.default_project)?;
+        writeln!(out, "default_provider = {:?}", api.default_provider)?;
+        writeln!(
+            out,
+            "force_listen = {}  # true: no authentication beyond loopback",
+            api.force_listen
+        )?;
+        let controller = &self.controller;
+        writeln!(
+            out,
+            "\n[controller]\nsync_listen = \"{}\"",
+            controller.sync_listen
+        )?;
+        writeln!(
+            out,
+            "loadbalancer_topology = \"{}\"  # or ACTIVE_STANDBY",
+            controller.topology
+        )?;
+        writeln!(
+            out,
+            "pending_timeout_secs = {}",
+            controller.pending_timeout.as_secs()
+        )?;
+        match &controller.host {
+            Some(host) => writeln!(out, "host = {host:?}")?,
+            None => writeln!(
+                out,
+                "# host = \"…\"  # where load balancers are placed; default: agent.host"
+            )?,
+        }
+        for network in &self.networks {
+            write_network(out, network)?;
+        }
+        let denied: Vec<String> = self
+            .deny_cidrs
+            .iter()
+            .map(|net| format!("\"{net}\""))
+            .collect();
+        writeln!(out, "\n[members]\ndeny_cidrs = [{}]", denied.join(", "))?;
+        self.write_agent(out)
+    }
+
+    fn write_agent(&self, out: &mut String) -> std::fmt::Result {
+        let agent = &self.agent;
+        writeln!(out, "\n[agent]\nhost = {:?}", agent.host)?;
+        writeln!(out, "server = {:?}", agent.server)?;
+        writeln!(out, "credentials = {:?}", agent.credentials)?;
+        match &agent.edge_netns {
+            Some(name) => writeln!(out, "edge_netns = {name:?}")?,
+            None => writeln!(
+                out,
+                "# edge_netns = \"…\"  # default: where the agent is started"
+            )?,
+        }
+        writeln!(out, "bpf_dir = {:?}", agent.bpf_dir)?;
+        writeln!(
+            out,
+            "drain_timeout_secs = {}",
+            agent.drain_timeout.as_secs()
+        )?;
+        for interface in &agent.interfaces {
+            let networks: Vec<String> = interface
+                .networks
+                .iter()
+                .map(|id| format!("\"{id}\""))
+                .collect();
+            writeln!(out, "\n[[agent.interfaces]]\nname = {:?}", interface.name)?;
+            writeln!(out, "networks = [{}]", networks.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {
+    writeln!(out, "\n[[networks]]\nid = \"{}\"", network.id)?;
+    writeln!(
+        out,
+        "name = {:?}\nsegment = {}",
+        network.name, network.segment
+    )?;
+    for subnet in &network.subnets {
+        writeln!(out, "\n[[networks.subnets]]\nid = \"{}\"", subnet.id)?;
+        writeln!(out, "name = {:?}\ncidr = \"{}\"", subnet.name, subnet.cidr)?;
+        if let Some(gateway) = subnet.gateway_ip {
+            writeln!(out, "gateway_ip = \"{gateway}\"")?;
+        }
+        if !subnet.allocation_pools.is_empty() {
+            let pools: Vec<String> = subnet
+                .allocation_pools
+                .iter()
+                .map(|(start, end)| format!("{{ start = \"{start}\", end = \"{end}\" }}"))
+                .collect();
+            writeln!(out, "allocation_pools = [{}]", pools.join(", "))?;
+        }
+    }
+    Ok(())
+}

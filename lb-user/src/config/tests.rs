@@ -1,0 +1,213 @@
+use super::*;
+
+const NETWORKS: &str = r#"
+[[networks]]
+id = "3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11"
+name = "public"
+segment = 1
+[[networks.subnets]]
+id = "5a6be2f5-7a02-4d51-9d3c-0f8a5d7b1c22"
+name = "public-v4"
+cidr = "192.0.2.0/24"
+gateway_ip = "192.0.2.1"
+allocation_pools = [{ start = "192.0.2.10", end = "192.0.2.200" }]
+"#;
+
+fn load(
+    text: &str,
+    environment: &[(&str, &str)],
+    settings: &[&str],
+) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lb.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(&Sources {
+        file: Some(file),
+        settings: settings.iter().map(|&text| text.to_owned()).collect(),
+        environment: environment
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    })
+}
+
+#[test]
+fn later_layers_win_and_the_rest_stays() {
+    let file = "[api]\nlisten = \"127.0.0.1:1\"\ndefault_project = \"a\"\n[controller]\npending_timeout_secs = 5";
+    let config = load(
+        file,
+        &[
+            ("LBAAS_API__LISTEN", "127.0.0.1:2"),
+            ("LBAAS_STATE_DIR", "/tmp/state"),
+            ("LBAAS_AGENT__HOST", "007"),
+            ("LBAAS_LOG", "debug"),
+            ("HOME", "/root"),
+        ],
+        &["api.listen=127.0.0.1:3", "agent.drain_timeout_secs = 7"],
+    )
+    .unwrap();
+    assert_eq!(config.api.listen.port(), 3);
+    assert_eq!(config.api.default_project, "a");
+    assert_eq!(config.controller.pending_timeout.as_secs(), 5);
+    assert_eq!(config.state_dir, Path::new("/tmp/state"));
+    assert_eq!(config.agent.host, "007");
+    assert_eq!(config.agent.credentials, Path::new("/tmp/state/agents/007"));
+    assert_eq!(config.agent.drain_timeout.as_secs(), 7);
+}
+
+#[test]
+fn interfaces_name_networks_by_name_or_id() {
+    let text = format!("{NETWORKS}\n[[agent.interfaces]]\nname = \"up0\"\nnetworks = [\"public\"]");
+    let by_name = load(&text, &[], &[]).unwrap().agent.interfaces;
+    let id = "3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11";
+    let by_id = load(
+        "",
+        &[(
+            "LBAAS_AGENT__INTERFACES",
+            &format!("[{{name=\"up0\", networks=[\"{id}\"]}}]"),
+        )],
+        &[],
+    )
+    .unwrap()
+    .agent
+    .interfaces;
+    assert_eq!(by_name, by_id);
+    assert_eq!(by_name[0].networks[0].to_string(), id);
+}
+
+/// Wrong files, and what the complaint must contain.
+const WRONG: &[(&str, &[&str])] = &[
+    (
+        "[api]\nlisten = 5",
+        &["lb.toml: api.listen = 5", "127.0.0.1:9876"],
+    ),
+    (
+        "[api]\nlisten = \"nowhere\"",
+        &["api.listen = \"nowhere\"", "address and port"],
+    ),
+    (
+        "[api]\nlisten = \"192.0.2.1:80\"",
+        &["api.listen", "loopback"],
+    ),
+    (
+        "[api]\nlisen = \"127.0.0.1:1\"",
+        &["api.lisen", "unknown key", "listen, auth_strategy"],
+    ),
+    (
+        "[api]\nauth_strategy = \"keystone\"",
+        &["auth_strategy = \"keystone\"", "noauth"],
+    ),
+    (
+        "[api]\ndefault_project = \"\"",
+        &["default_project = \"\"", "32 hexadecimal"],
+    ),
+    (
+        "[api]\ndefault_provider = \"ovn\"",
+        &["default_provider = \"ovn\"", "amphora"],
+    ),
+    ("api = 1", &["api = 1", "[api]"]),
+    ("[apis]", &["lb.toml: apis", "unknown key", "state_dir"]),
+    ("state_dir = \"var\"", &["state_dir = \"var\"", "absolute"]),
+    (
+        "[controller]\npending_timeout_secs = 0",
+        &["pending_timeout_secs = 0", "1 to 86400"],
+    ),
+    (
+        "[controller]\npending_timeout_secs = \"5\"",
+        &["pending_timeout_secs = \"5\"", "whole number"],
+    ),
+    (
+        "[controller]\nloadbalancer_topology = \"single\"",
+        &["loadbalancer_topology = \"single\"", "ACTIVE_STANDBY"],
+    ),
+    (
+        "[members]\ndeny_cidrs = [\"x\"]",
+        &["members.deny_cidrs = \"x\"", "10.0.0.0/8"],
+    ),
+    (
+        "[members]\ndeny_cidrs = \"x\"",
+        &["members.deny_cidrs = \"x\"", "list"],
+    ),
+    ("[networks]\nid = 1", &["networks", "[[networks]]"]),
+    (
+        "[[networks]]\nname = \"a\"",
+        &["networks[0].id", "missing", "UUID"],
+    ),
+    (
+        "[agent]\nhost = \"a/b\"",
+        &["agent.host = \"a/b\"", "letters"],
+    ),
+    (
+        "[agent]\nserver = \"a\"",
+        &["agent.server = \"a\"", "host:port"],
+    ),
+    (
+        "[agent]\nedge_netns = \"a/b\"",
+        &["agent.edge_netns", "/run/netns"],
+    ),
+    (
+        "[[agent.interfaces]]\nname = \"up0\"\nnetworks = [\"x\"]",
+        &["agent.interfaces[0].networks = \"x\"", "[[networks]]"],
+    ),
+    (
+        "[[agent.interfaces]]\nname = \"an-interface-too-long\"",
+        &["agent.interfaces[0].name"],
+    ),
+    ("state_dir =", &["lb.toml: line 1", "not TOML"]),
+];
+
+#[test]
+fn every_complaint_names_place_key_value_and_what_is_right() {
+    for (text, wanted) in WRONG {
+        let told = load(text, &[], &[]).unwrap_err().to_string();
+        for part in *wanted {
+            assert!(told.contains(part), "{text:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn complaints_about_other_layers_name_them() {
+    let told = load("", &[("LBAAS_API__LISTEN", "x")], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.starts_with("environment variable LBAAS_API__LISTEN: api.listen = x"),
+        "{told}"
+    );
+    let told = load("", &[("LBAAS_NO__SUCH", "x")], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("LBAAS_NO__SUCH") && told.contains("unknown key"),
+        "{told}"
+    );
+    let told = load("", &[], &["api.listen=x"]).unwrap_err().to_string();
+    assert!(told.starts_with("flag --set: api.listen = x"), "{told}");
+    let told = load("", &[], &["api.listen"]).unwrap_err().to_string();
+    assert!(told.contains("section.key=value"), "{told}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_exist() {
+    let sources = Sources {
+        file: Some(PathBuf::from("/nowhere/lb.toml")),
+        ..Sources::default()
+    };
+    let told = Config::load(&sources).unwrap_err().to_string();
+    assert!(told.starts_with("/nowhere/lb.toml: "), "{told}");
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same() {
+    let text = format!(
+        "{NETWORKS}\n[members]\ndeny_cidrs = [\"10.0.0.0/8\"]\n[[agent.interfaces]]\nname = \"up0\"\nnetworks = [\"public\"]"
+    );
+    let first = load(&text, &[], &[]).unwrap().to_toml();
+    let second = load(&first, &[], &[]).unwrap().to_toml();
+    assert_eq!(first, second);
+    assert!(
+        first.contains("192.0.2.10") && first.contains("10.0.0.0/8"),
+        "{first}"
+    );
+}

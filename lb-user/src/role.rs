@@ -1,0 +1,6 @@
+//! What a process does for its whole life, one file a role.
+
+pub(crate) mod agent;
+pub(crate) mod all_in_one;
+pub(crate) mod amphora;
+pub(crate) mod server;
