@@ -7,6 +7,9 @@ mod build;
 mod build_ebpf;
 mod cargo;
 mod ci;
+mod openstack;
+mod run;
+mod sandbox;
 mod setup;
 mod shell;
 mod tidy;
@@ -28,6 +31,8 @@ enum Command {
     Setup,
     /// Build the XDP programs to target/bpf/lbaas.bpf.o.
     BuildEbpf,
+    /// Build everything and run the demonstration; Ctrl-C takes it down.
+    Run(run::RunArgs),
     /// Run every test: pure, BPF test-run, veth, end to end, the real openstack client.
     Test(ci::TestArgs),
     /// Run the gates: fmt, tidy, clippy, deny, audit.
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup => setup::setup(setup::Scope::Everything),
         Command::BuildEbpf => build::ebpf().map(|_object| ()),
+        Command::Run(args) => run::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),

@@ -1,0 +1,198 @@
+//! The configuration file a sandbox runs with.
+
+use std::{net::IpAddr, path::Path};
+
+use clap::Args;
+use lb_testkit::topology::{
+    CLIENT_SUBNET_V4, CLIENT_SUBNET_V6, MEMBER_SUBNET_V4, MEMBER_SUBNET_V6, Topology,
+    UPLINK_CLIENT, UPLINK_MEMBER,
+};
+
+/// Subnet of the VIP.
+pub const PUBLIC_V4: &str = "5a000000-0000-4000-8000-000000000004";
+/// Subnet of the second VIP.
+pub const PUBLIC_V6: &str = "5a000000-0000-4000-8000-000000000006";
+/// Subnet of the members.
+pub const MEMBERS_V4: &str = "5b000000-0000-4000-8000-000000000004";
+const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
+const PUBLIC: &str = "5a000000-0000-4000-8000-000000000001";
+const MEMBERS: &str = "5b000000-0000-4000-8000-000000000001";
+
+/// A real interface instead of the sandbox's namespaces.
+#[derive(Clone, Debug, Args)]
+pub struct RealInterface {
+    /// Attach XDP to this interface of this host, instead of making a sandbox.
+    #[arg(long, requires = "subnet")]
+    pub interface: Option<String>,
+    /// Subnet behind that interface (VIPs, members and our own addresses are taken from it).
+    #[arg(long, requires = "interface")]
+    pub subnet: Option<String>,
+    /// Its router.
+    #[arg(long)]
+    pub gateway: Option<IpAddr>,
+    /// First address we may take.
+    #[arg(long, requires = "last")]
+    pub first: Option<IpAddr>,
+    /// Last address we may take.
+    #[arg(long, requires = "first")]
+    pub last: Option<IpAddr>,
+    /// The two application servers, on port 8080.
+    #[arg(long, num_args = 2)]
+    pub servers: Vec<IpAddr>,
+}
+
+impl RealInterface {
+    /// The values, if an interface was named.
+    pub const fn given(&self) -> Option<&Self> {
+        if self.interface.is_some() {
+            Some(self)
+        } else {
+            None
+        }
+    }
+}
+
+/// For the sandbox's namespaces.
+pub fn in_namespaces(base: &Path, topology: &Topology) -> String {
+    let mut text = common(base);
+    let edge = topology.edge();
+    network(
+        &mut text,
+        "public",
+        PUBLIC,
+        1,
+        &[
+            Subnet::new(
+                PUBLIC_V4,
+                "public-v4",
+                CLIENT_SUBNET_V4,
+                "192.0.2.10",
+                "192.0.2.99",
+            ),
+            Subnet::new(
+                PUBLIC_V6,
+                "public-v6",
+                CLIENT_SUBNET_V6,
+                "2001:db8:1::10",
+                "2001:db8:1::ff",
+            ),
+        ],
+    );
+    network(
+        &mut text,
+        "members",
+        MEMBERS,
+        2,
+        &[
+            Subnet::new(
+                MEMBERS_V4,
+                "members-v4",
+                MEMBER_SUBNET_V4,
+                "198.51.100.100",
+                "198.51.100.199",
+            ),
+            Subnet::new(
+                MEMBERS_V6,
+                "members-v6",
+                MEMBER_SUBNET_V6,
+                "2001:db8:2::100",
+                "2001:db8:2::1ff",
+            ),
+        ],
+    );
+    agent(
+        &mut text,
+        base,
+        Some(edge),
+        &[(UPLINK_CLIENT, PUBLIC), (UPLINK_MEMBER, MEMBERS)],
+    );
+    text
+}
+
+/// For a real interface.
+pub fn on_interface(base: &Path, real: &RealInterface) -> String {
+    let mut text = common(base);
+    let subnet = Subnet {
+        id: PUBLIC_V4,
+        name: "subnet",
+        cidr: real.subnet.as_deref().unwrap_or_default(),
+        gateway: real.gateway,
+        range: real
+            .first
+            .zip(real.last)
+            .map(|(first, last)| (first.to_string(), last.to_string())),
+    };
+    network(&mut text, "network", PUBLIC, 1, &[subnet]);
+    agent(
+        &mut text,
+        base,
+        None,
+        &[(real.interface.as_deref().unwrap_or_default(), PUBLIC)],
+    );
+    text
+}
+
+struct Subnet<'a> {
+    id: &'a str,
+    name: &'a str,
+    cidr: &'a str,
+    gateway: Option<IpAddr>,
+    range: Option<(String, String)>,
+}
+
+impl<'a> Subnet<'a> {
+    fn new(id: &'a str, name: &'a str, cidr: &'a str, first: &str, last: &str) -> Self {
+        Self {
+            id,
+            name,
+            cidr,
+            gateway: None,
+            range: Some((first.to_owned(), last.to_owned())),
+        }
+    }
+}
+
+fn common(base: &Path) -> String {
+    let base = base.display();
+    format!(
+        "# Written by `cargo xtask run`.\n\
+         state_dir = \"{base}/state\"\nrun_dir = \"{base}/run\"\n\n\
+         [api]\nlisten = \"127.0.0.1:9876\"\nauth_strategy = \"noauth\"\n\n\
+         [controller]\nsync_listen = \"127.0.0.1:9877\"\nloadbalancer_topology = \"ACTIVE_STANDBY\"\n\n"
+    )
+}
+
+fn network(text: &mut String, name: &str, id: &str, segment: u32, subnets: &[Subnet<'_>]) {
+    text.push_str(&format!(
+        "[[networks]]\nid = \"{id}\"\nname = \"{name}\"\nsegment = {segment}\n\n"
+    ));
+    for subnet in subnets {
+        let Subnet { id, name, cidr, .. } = subnet;
+        text.push_str(&format!(
+            "[[networks.subnets]]\nid = \"{id}\"\nname = \"{name}\"\ncidr = \"{cidr}\"\n"
+        ));
+        if let Some(gateway) = subnet.gateway {
+            text.push_str(&format!("gateway_ip = \"{gateway}\"\n"));
+        }
+        if let Some((first, last)) = &subnet.range {
+            text.push_str(&format!(
+                "allocation_pools = [{{ start = \"{first}\", end = \"{last}\" }}]\n"
+            ));
+        }
+        text.push('\n');
+    }
+}
+
+fn agent(text: &mut String, base: &Path, edge: Option<&str>, interfaces: &[(&str, &str)]) {
+    let base = base.display();
+    text.push_str("[agent]\nhost = \"sandbox\"\nserver = \"127.0.0.1:9877\"\n");
+    if let Some(edge) = edge {
+        text.push_str(&format!("edge_netns = \"{edge}\"\n"));
+    }
+    text.push_str(&format!("bpf_dir = \"{base}/bpf\"\n\n"));
+    for (name, network) in interfaces {
+        text.push_str(&format!(
+            "[[agent.interfaces]]\nname = \"{name}\"\nnetworks = [\"{network}\"]\n\n"
+        ));
+    }
+}
