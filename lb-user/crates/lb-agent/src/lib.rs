@@ -1,1 +1,19 @@
-//! lb-agent
+//! The agent of a host: makes the host carry the load balancers it was given, and keeps them up.
+//!
+//! What: namespaces, veths and addresses (edge), amphora processes (supervisor), who of a
+//! pair carries the traffic (failover), maps and links, what it was given (on disk) and the
+//! server that gives it.
+//!
+//! Invariants: the data path never waits for the agent, nor the agent for the server; whatever is
+//! done is done by comparing what is there with what must be, so that it may be repeated and may be
+//! killed anywhere; stopping the agent changes nothing for a packet.
+
+mod config;
+mod error;
+mod origin;
+mod run;
+
+pub use config::{AgentConfig, Interface};
+pub use error::{Error, Result};
+pub use origin::Origin;
+pub use run::{run, teardown};
