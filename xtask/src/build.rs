@@ -38,13 +38,13 @@ pub fn ebpf() -> anyhow::Result<PathBuf> {
 }
 
 /// Builds the `lbaas` binary and says where it is.
-pub fn lbaas(release: bool) -> anyhow::Result<PathBuf> {
-    let mut command = cargo::cargo(&["build", "--package", "lb-user", "--bin", "lbaas"]);
-    if release {
-        command.arg("--release");
-    }
-    shell::run_command(&mut command)?;
-    Ok(cargo::target_dir()
-        .join(if release { "release" } else { "debug" })
-        .join("lbaas"))
+pub fn lbaas() -> anyhow::Result<PathBuf> {
+    shell::run_command(&mut cargo::cargo(&[
+        "build",
+        "--package",
+        "lb-user",
+        "--bin",
+        "lbaas",
+    ]))?;
+    Ok(cargo::target_dir().join("debug/lbaas"))
 }

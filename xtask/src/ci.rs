@@ -20,7 +20,7 @@ pub struct TestArgs {
 pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     setup::setup(setup::Scope::Everything)?;
     build::ebpf()?;
-    let binary = build::lbaas(false)?;
+    let binary = build::lbaas()?;
     let mut command = cargo(&["test"]);
     command.args(&args.rest);
     command

@@ -4,25 +4,16 @@ mod check;
 mod lines;
 mod watch;
 
-use std::time::Duration;
+use std::net::IpAddr;
 
-use anyhow::bail;
 use clap::Args;
 use lb_testkit::{
     certs::TestCa,
     demo::{self, Demonstration},
-    wait,
+    system::config::RealInterface,
 };
 
-use crate::{
-    build,
-    sandbox::{RealInterface, Sandbox},
-    setup, shell,
-};
-
-/// A role answers within this after its start, on a busy machine too.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::{build, sandbox::Sandbox, setup, shell};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -30,37 +21,67 @@ pub struct RunArgs {
     /// take everything down and exit with 0 or 1.
     #[arg(long, conflicts_with = "interface")]
     check: bool,
-    #[command(flatten)]
-    real: RealInterface,
+    /// Attach XDP to this interface of this host, instead of making a sandbox.
+    #[arg(long, requires = "subnet")]
+    interface: Option<String>,
+    /// Subnet behind that interface: VIPs, members and our own addresses are taken from it.
+    #[arg(long, requires = "interface")]
+    subnet: Option<String>,
+    /// The subnet's router.
+    #[arg(long, requires = "interface")]
+    gateway: Option<IpAddr>,
+    /// First address of the subnet that may be taken.
+    #[arg(long, requires = "last")]
+    first: Option<IpAddr>,
+    /// Last address of the subnet that may be taken.
+    #[arg(long, requires = "first")]
+    last: Option<IpAddr>,
+    /// Two application servers on port 8080 for the demonstration.
+    #[arg(long, num_args = 2, requires = "interface")]
+    servers: Vec<IpAddr>,
+}
+
+impl RunArgs {
+    fn real(&self) -> Option<RealInterface> {
+        Some(RealInterface {
+            interface: self.interface.clone()?,
+            subnet: self.subnet.clone()?,
+            gateway: self.gateway,
+            range: self.first.zip(self.last),
+        })
+    }
 }
 
 /// Builds, starts, creates the demonstration; then shows what happens until Ctrl-C, or checks.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     setup::setup(setup::Scope::Everything)?;
     build::ebpf()?;
-    let binary = build::lbaas(false)?;
+    let binary = build::lbaas()?;
     let interrupted = watch::Interrupt::install()?;
-    let mut sandbox = Sandbox::create(&binary, args.real.given())?;
-    if args.check {
-        sandbox.start("server")?;
-        sandbox.start("agent")?;
+    let mut sandbox = Sandbox::create(&binary, args.real().as_ref())?;
+    let roles: &[&str] = if args.check {
+        &["server", "agent"]
     } else {
-        sandbox.start("all-in-one")?;
+        &["all-in-one"]
+    };
+    for role in roles {
+        sandbox.system.start(role)?;
     }
-    wait_for_api(&mut sandbox, &interrupted)?;
-    if args.real.given().is_some() && args.real.servers.len() != 2 {
-        shell::say(
-            "No --servers were given, so no demonstration is created; the API is at http://127.0.0.1:9876",
-        );
-        return watch::until_interrupted(&mut sandbox, &interrupted);
-    }
-    let place = args
-        .real
-        .given()
-        .map_or_else(Sandbox::place, lines::place_on_interface);
-    let ca = TestCa::create(&sandbox.paths.ca())?;
+    sandbox.system.wait_ready()?;
+    let place = match args.servers.as_slice() {
+        [first, second] => lines::place_on_interface([*first, *second]),
+        _ if sandbox.servers() == 2 => Sandbox::place(),
+        _ => {
+            let api = sandbox.system.api_address();
+            shell::say(&format!(
+                "Without --servers there is no demonstration; the API is at http://{api}"
+            ));
+            return watch::until_interrupted(&mut sandbox, &interrupted);
+        }
+    };
+    let ca = TestCa::create(&sandbox.system.directory("ca"))?;
     shell::say("creating the demonstration through the API");
-    let demonstration = demo::create(&sandbox.api(), &place, &ca)?;
+    let demonstration = demo::create(&sandbox.system.api(), &place, &ca)?;
     if args.check {
         return check::check(&mut sandbox, &demonstration, &ca);
     }
@@ -69,35 +90,29 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 fn print(sandbox: &Sandbox, demonstration: &Demonstration, ca: &TestCa) {
-    shell::say("\nIt runs. Try, in another shell:\n");
+    let elsewhere = if sandbox.topology.is_some() {
+        "another shell"
+    } else {
+        "a shell of another machine"
+    };
+    shell::say(&format!("\nIt runs. Try, in {elsewhere}:\n"));
     for line in lines::curl(demonstration, &ca.certificate()) {
         shell::say(&format!("  {:<76} # {}", line.shown(), line.expects));
     }
     shell::say(
         "\nThe openstack client (pip install python-openstackclient python-octaviaclient):\n",
     );
-    shell::say("  export OS_AUTH_TYPE=none OS_ENDPOINT=http://127.0.0.1:9876");
+    let api = sandbox.system.api_address();
+    shell::say(&format!(
+        "  export OS_AUTH_TYPE=none OS_ENDPOINT=http://{api}"
+    ));
     for line in lines::openstack() {
         shell::say(&format!("  {}", line.shown()));
     }
     shell::say("\nKill the active amphora (watch the change below, and the answers go on):\n");
-    shell::say(&format!("  {}", lines::kill(&sandbox.paths.agent_status())));
+    shell::say(&format!(
+        "  {}",
+        lines::kill(&sandbox.system.agent_status())
+    ));
     shell::say("\nCtrl-C takes everything down. Changes of state:\n");
-}
-
-fn wait_for_api(sandbox: &mut Sandbox, interrupted: &watch::Interrupt) -> anyhow::Result<()> {
-    let api = sandbox.api();
-    let answered = wait::until(READY_WITHIN, LOOK_EVERY, || {
-        for process in &mut sandbox.processes {
-            process.must_run()?;
-        }
-        if interrupted.is_set() {
-            bail!("interrupted");
-        }
-        Ok(api.get("/").is_ok())
-    })?;
-    if !answered {
-        bail!("the API does not answer after {READY_WITHIN:?}");
-    }
-    Ok(())
 }

@@ -4,30 +4,26 @@
 //! touched. One sandbox at a time: a lock says who holds it, and a lock nobody holds means that an
 //! earlier run crashed, so what it left behind is removed first.
 
-mod config;
-mod leftovers;
-mod processes;
-
 use std::{
     fs::{self, File},
     io::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
 };
 
 use anyhow::{Context as _, bail};
 use lb_testkit::{
-    api::ApiClient,
     backend::Backend,
     demo::Place,
+    system::{
+        System,
+        config::{self, RealInterface},
+    },
     topology::{self, ClientSide, Topology},
 };
 
 use crate::shell;
-
-pub use config::RealInterface;
-pub use processes::Process;
 
 /// Directory of the sandbox.
 const BASE: &str = "/run/lbaas-sandbox";
@@ -37,93 +33,62 @@ const PREFIX: &str = "lbaas-demo";
 const SERVER_PORT: u16 = 8080;
 /// Their TCP port, unused by the demonstration.
 const SERVER_TCP_PORT: u16 = 9090;
-/// Address of the public API.
-pub const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9876);
+/// The public API, where Octavia's is.
+const API_PORT: u16 = 9876;
+/// The agents' door.
+const SYNC_PORT: u16 = 9877;
 
-/// Paths of a sandbox.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    base: PathBuf,
-}
-
-impl Paths {
-    fn file(&self, name: &str) -> PathBuf {
-        self.base.join(name)
-    }
-
-    /// The configuration file of all roles.
-    pub fn config(&self) -> PathBuf {
-        self.file("lb.toml")
-    }
-
-    /// Where the agent tells what it sees.
-    pub fn agent_status(&self) -> PathBuf {
-        self.file("run/agent.json")
-    }
-
-    /// The demonstration's CA.
-    pub fn ca(&self) -> PathBuf {
-        self.file("ca")
-    }
-}
-
-/// A running sandbox.
+/// A running sandbox. Fields are dropped in this order: roles first, namespaces last.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// Where its files are.
-    pub paths: Paths,
-    /// The `lbaas` binary.
-    pub binary: PathBuf,
+    /// Server and agent, or one all-in-one.
+    pub system: System,
+    backends: Vec<Backend>,
     /// Namespaces; `None` on a real interface.
     pub topology: Option<Topology>,
-    backends: Vec<Backend>,
-    /// Server and agent, or one all-in-one.
-    pub processes: Vec<Process>,
     /// Held, not used: it goes with us, also when we are killed.
     _lock: File,
 }
 
 impl Sandbox {
-    /// Builds namespaces and application servers and writes the configuration. Starts no process.
+    /// Builds namespaces and application servers and writes the configuration. Starts no role.
     pub fn create(binary: &Path, real: Option<&RealInterface>) -> anyhow::Result<Self> {
-        let paths = Paths {
-            base: PathBuf::from(BASE),
-        };
         let lock = take_lock()?;
-        leftovers::remove(&paths, binary, PREFIX)?;
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(&paths.base)?;
-        let mut sandbox = Self {
-            paths,
-            binary: binary.to_path_buf(),
-            topology: None,
-            backends: Vec::new(),
-            processes: Vec::new(),
-            _lock: lock,
+        let base = Path::new(BASE);
+        System::remove(binary, base)?;
+        for stale in topology::remove_stale(PREFIX)? {
+            shell::say(&format!("removed {stale} of an earlier run"));
+        }
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let place = config::Place {
+            base: base.to_path_buf(),
+            api: loopback(API_PORT),
+            sync: loopback(SYNC_PORT),
         };
+        let mut backends = Vec::new();
+        let mut topology = None;
         let text = match real {
-            Some(real) => config::on_interface(&sandbox.paths.base, real),
+            Some(real) => config::on_interface(&place, real),
             None => {
-                let topology = Topology::new(PREFIX, ClientSide::Host)?;
-                sandbox.start_servers(topology.member())?;
-                let text = config::in_namespaces(&sandbox.paths.base, &topology);
-                sandbox.topology = Some(topology);
+                let made = Topology::new(PREFIX, ClientSide::Host)?;
+                backends = servers(made.member())?;
+                let text = config::in_namespaces(&place, &made);
+                topology = Some(made);
                 text
             }
         };
-        fs::write(sandbox.paths.config(), text)?;
-        Ok(sandbox)
+        let system = System::new(binary, place, &text)?;
+        Ok(Self {
+            system,
+            backends,
+            topology,
+            _lock: lock,
+        })
     }
 
-    /// A client of the sandbox's API.
-    #[expect(
-        clippy::unused_self,
-        reason = "there is an API only where there is a sandbox"
-    )]
-    pub const fn api(&self) -> ApiClient {
-        ApiClient::new(API)
+    /// How many application servers the sandbox runs itself.
+    pub const fn servers(&self) -> usize {
+        self.backends.len()
     }
 
     /// Where the demonstration goes inside the namespaces.
@@ -137,64 +102,24 @@ impl Sandbox {
             port: SERVER_PORT,
         }
     }
-
-    /// Starts a role as a process of its own and remembers it.
-    pub fn start(&mut self, role: &str) -> anyhow::Result<()> {
-        let log = self.paths.file(&format!("{role}.log"));
-        let process = Process::start(&self.binary, role, &self.paths.config(), &log)?;
-        fs::write(self.paths.file(&format!("{role}.pid")), process.record())?;
-        self.processes.push(process);
-        Ok(())
-    }
-
-    /// A process by its role.
-    pub fn process(&mut self, role: &str) -> anyhow::Result<&mut Process> {
-        self.processes
-            .iter_mut()
-            .find(|process| process.role() == role)
-            .with_context(|| format!("no {role} was started"))
-    }
-
-    /// Kills a role with SIGKILL and forgets it.
-    pub fn kill(&mut self, role: &str) -> anyhow::Result<()> {
-        self.process(role)?.kill()?;
-        self.processes.retain(|process| process.role() != role);
-        Ok(())
-    }
-
-    fn start_servers(&mut self, namespace: &str) -> anyhow::Result<()> {
-        for (index, name) in ["server1", "server2"].into_iter().enumerate() {
-            let addresses = topology::server_addresses(index).context("two servers")?;
-            self.backends.push(Backend::start(
-                Some(namespace),
-                name,
-                &addresses,
-                SERVER_PORT,
-                SERVER_TCP_PORT,
-            )?);
-        }
-        Ok(())
-    }
 }
 
-impl Drop for Sandbox {
-    /// Stops everything and removes it, however the run ended.
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            if let Err(error) = process.stop() {
-                shell::say(&format!(
-                    "`lbaas {}` could not be stopped: {error:#}",
-                    process.role()
-                ));
-            }
-        }
-        self.backends.clear();
-        if let Err(error) = leftovers::remove(&self.paths, &self.binary, PREFIX) {
-            shell::say(&format!(
-                "the sandbox could not be removed whole: {error:#}"
-            ));
-        }
-    }
+fn servers(namespace: &str) -> anyhow::Result<Vec<Backend>> {
+    let start = |(index, name): (usize, &str)| {
+        let addresses = topology::server_addresses(index).context("two servers")?;
+        Backend::start(
+            Some(namespace),
+            name,
+            &addresses,
+            SERVER_PORT,
+            SERVER_TCP_PORT,
+        )
+    };
+    ["server1", "server2"]
+        .into_iter()
+        .enumerate()
+        .map(start)
+        .collect()
 }
 
 /// Takes the machine-wide lock, or says who has it.

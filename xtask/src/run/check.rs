@@ -5,7 +5,6 @@
 
 mod answers;
 mod failover;
-mod observed;
 mod outage;
 mod steady;
 mod table;
@@ -24,13 +23,7 @@ pub fn check(
     let outcome = all(sandbox, demonstration, ca, &mut table);
     shell::say(&format!("\n{table}"));
     if let Err(error) = outcome {
-        for process in &sandbox.processes {
-            shell::say(&format!(
-                "end of the log of `lbaas {}`:\n{}",
-                process.role(),
-                process.log_tail()
-            ));
-        }
+        shell::say(&sandbox.system.logs());
         return Err(error);
     }
     table.verdict()

@@ -7,7 +7,7 @@ use std::{
 
 use lb_testkit::demo::{DEFAULT_HOST, Demonstration, Place, SNI_HOST};
 
-use crate::sandbox::{RealInterface, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// One command and what its answer begins with.
 #[derive(Clone, Debug)]
@@ -96,13 +96,11 @@ pub fn kill(agent_status: &Path) -> String {
 }
 
 /// The demonstration on a person's own servers.
-pub fn place_on_interface(real: &RealInterface) -> Place {
+pub fn place_on_interface(servers: [IpAddr; 2]) -> Place {
     let mut place = Sandbox::place();
     place.additional_subnets.clear();
     place.member_subnet.clone_from(&place.vip_subnet);
-    if let [first, second] = real.servers.as_slice() {
-        place.servers = [*first, *second];
-    }
+    place.servers = servers;
     place
 }
 

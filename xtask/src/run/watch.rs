@@ -41,12 +41,10 @@ impl Interrupt {
 
 /// Prints every change of a status or of an amphora's role until interrupted.
 pub fn until_interrupted(sandbox: &mut Sandbox, interrupted: &Interrupt) -> anyhow::Result<()> {
-    let api = sandbox.api();
+    let api = sandbox.system.api();
     let mut known = BTreeMap::new();
     while !interrupted.is_set() {
-        for process in &mut sandbox.processes {
-            process.must_run()?;
-        }
+        sandbox.system.must_run()?;
         // An answer that does not come is the restart of somebody's experiment: look again.
         if let Ok(seen) = look(&api) {
             tell(&known, &seen);

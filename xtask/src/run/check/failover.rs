@@ -5,10 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use lb_testkit::{
     demo::Demonstration,
     load::{self, Attempt, Loop, Target},
+    system::observed::LoadBalancer,
     wait,
 };
 
-use super::{observed::LoadBalancer, table::Table};
+use super::table::Table;
 use crate::{sandbox::Sandbox, shell};
 
 /// A new connection this often measures a window.
@@ -52,9 +53,8 @@ pub fn planned(
     demonstration: &Demonstration,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let status = sandbox.paths.agent_status();
     let id = &demonstration.load_balancer;
-    let before = LoadBalancer::whole(&status, id)?;
+    let before = sandbox.system.whole_pair(id)?;
     let fast = target(demonstration, "/", PATIENT)?;
     let slow = target(demonstration, "/slow?ms=2000", PATIENT)?;
     let loops = vec![
@@ -65,14 +65,14 @@ pub fn planned(
         load::paced(&slow, PACE * 10),
     ];
     std::thread::sleep(WARM);
-    let api = sandbox.api();
+    let api = sandbox.system.api();
     api.call(
         "PUT",
         &format!("/v2/lbaas/loadbalancers/{id}/failover"),
         None,
     )?;
     api.wait_active(id, Duration::from_secs(60))?;
-    let after = LoadBalancer::whole(&status, id)?;
+    let after = sandbox.system.whole_pair(id)?;
     let attempts = merge(loops);
     let failures = load::failures(&attempts);
     let seen = format!("{} failed of {}", failures.len(), attempts.len());
@@ -96,8 +96,8 @@ pub fn window(
     demonstration: &Demonstration,
     signal: &str,
 ) -> anyhow::Result<Duration> {
-    let status = sandbox.paths.agent_status();
-    let before = LoadBalancer::whole(&status, &demonstration.load_balancer)?;
+    let status = sandbox.system.agent_status();
+    let before = sandbox.system.whole_pair(&demonstration.load_balancer)?;
     let measuring = measuring(demonstration)?;
     before.active()?.signal(signal)?;
     let moved = wait::until(Duration::from_secs(5), Duration::from_millis(2), || {
@@ -106,7 +106,7 @@ pub fn window(
     })?;
     std::thread::sleep(WARM);
     let window = load::longest_window(&measuring.stop());
-    LoadBalancer::whole(&status, &demonstration.load_balancer)?;
+    sandbox.system.whole_pair(&demonstration.load_balancer)?;
     anyhow::ensure!(moved, "nobody took over after SIG{signal}");
     Ok(window)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_testkit::{certs::TestCa, demo::Demonstration, load, wait};
 
-use super::{answers, failover, observed::LoadBalancer, table::Table};
+use super::{answers, failover, table::Table};
 use crate::{run::lines, sandbox::Sandbox};
 
 /// Promised for a death that only XDP can notice.
@@ -19,10 +19,9 @@ pub fn both_killed(
     ca: &TestCa,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let status = sandbox.paths.agent_status();
-    let before = LoadBalancer::whole(&status, &demonstration.load_balancer)?;
-    sandbox.kill("server")?;
-    sandbox.kill("agent")?;
+    let before = sandbox.system.whole_pair(&demonstration.load_balancer)?;
+    sandbox.system.kill("server")?;
+    sandbox.system.kill("agent")?;
     let lines = lines::curl(demonstration, &ca.certificate());
     if let Some(topology) = &sandbox.topology {
         for line in &lines {
@@ -39,13 +38,13 @@ pub fn both_killed(
     let window = load::longest_window(&measuring.stop());
     table.within("window after SIGKILL, both gone", window, ALONE_MAX);
 
-    sandbox.start("server")?;
-    sandbox.start("agent")?;
-    let api = sandbox.api();
+    sandbox.system.start("server")?;
+    sandbox.system.start("agent")?;
+    let api = sandbox.system.api();
     wait::until(Duration::from_secs(20), Duration::from_millis(20), || {
         Ok(api.get("/").is_ok())
     })?;
-    let after = LoadBalancer::whole(&status, &demonstration.load_balancer)?;
+    let after = sandbox.system.whole_pair(&demonstration.load_balancer)?;
     let survivor = before.amphorae.iter().find(|amphora| !amphora.active);
     let kept = survivor.is_some_and(|survivor| {
         after.amphorae.iter().any(|amphora| {

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use lb_testkit::{demo::Demonstration, load};
+use lb_testkit::{demo::Demonstration, load, system::observed::LoadBalancer};
 
-use super::{failover, observed::LoadBalancer, table::Table};
+use super::{failover, table::Table};
 use crate::sandbox::Sandbox;
 
 const FROZEN: Duration = Duration::from_millis(500);
@@ -53,12 +53,11 @@ pub fn without_agent(
     demonstration: &Demonstration,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let status = sandbox.paths.agent_status();
-    let before = LoadBalancer::whole(&status, &demonstration.load_balancer)?;
+    let before = sandbox.system.whole_pair(&demonstration.load_balancer)?;
     let requests = load::paced(&failover::target(demonstration, "/", PATIENT)?, PACE);
-    sandbox.kill("agent")?;
+    sandbox.system.kill("agent")?;
     thread::sleep(WITHOUT_AGENT);
-    sandbox.start("agent")?;
+    sandbox.system.start("agent")?;
     settled(
         sandbox,
         demonstration,
@@ -120,8 +119,7 @@ fn steady(
     what: &str,
     trouble: impl FnOnce(&LoadBalancer) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let status = sandbox.paths.agent_status();
-    let before = LoadBalancer::whole(&status, &demonstration.load_balancer)?;
+    let before = sandbox.system.whole_pair(&demonstration.load_balancer)?;
     let requests = load::paced(&failover::target(demonstration, "/", PATIENT)?, PACE);
     trouble(&before)?;
     settled(sandbox, demonstration, &before, table, what)?;
@@ -139,7 +137,7 @@ fn settled(
 ) -> anyhow::Result<()> {
     // A false failover would show within a beat of the heartbeat's longest deadline.
     thread::sleep(Duration::from_secs(1));
-    let after = LoadBalancer::whole(&sandbox.paths.agent_status(), &demonstration.load_balancer)?;
+    let after = sandbox.system.whole_pair(&demonstration.load_balancer)?;
     let latches = after.epoch.wrapping_sub(before.epoch);
     let same = after.amphorae == before.amphorae;
     let seen = format!(

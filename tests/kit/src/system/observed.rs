@@ -3,10 +3,9 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
-use lb_testkit::wait;
 use serde::Deserialize;
 
-use crate::shell;
+use crate::{command, wait};
 
 /// A lost amphora is running again and serves its configuration within this.
 const REBUILT_WITHIN: Duration = Duration::from_secs(20);
@@ -43,6 +42,9 @@ pub struct Amphora {
 
 impl LoadBalancer {
     /// Reads the agent's view of one load balancer.
+    ///
+    /// # Errors
+    /// When the agent has not written it, or does not carry it.
     pub fn read(status: &Path, id: &str) -> anyhow::Result<Self> {
         let text =
             fs::read_to_string(status).with_context(|| format!("no {}", status.display()))?;
@@ -55,6 +57,9 @@ impl LoadBalancer {
     }
 
     /// Waits until both amphorae run and serve, one of them active.
+    ///
+    /// # Errors
+    /// When they are not in time.
     pub fn whole(status: &Path, id: &str) -> anyhow::Result<Self> {
         let mut last = None;
         let found = wait::until(REBUILT_WITHIN, LOOK_EVERY, || {
@@ -82,6 +87,9 @@ impl LoadBalancer {
     }
 
     /// The one that carries the traffic.
+    ///
+    /// # Errors
+    /// When nobody is active.
     pub fn active(&self) -> anyhow::Result<&Amphora> {
         self.amphorae
             .iter()
@@ -92,8 +100,12 @@ impl LoadBalancer {
 
 impl Amphora {
     /// Sends a signal by its name.
+    ///
+    /// # Errors
+    /// When it has no process.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         let pid = self.pid.context("it has no process")?;
-        shell::run("kill", [format!("-{name}"), pid.to_string()])
+        command::run(None, "kill", &[&format!("-{name}"), &pid.to_string()])?;
+        Ok(())
     }
 }

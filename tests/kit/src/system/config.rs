@@ -1,9 +1,11 @@
-//! The configuration file a sandbox runs with.
+//! The configuration file of a system under test.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
-use clap::Args;
-use lb_testkit::topology::{
+use crate::topology::{
     CLIENT_SUBNET_V4, CLIENT_SUBNET_V6, MEMBER_SUBNET_V4, MEMBER_SUBNET_V6, Topology,
     UPLINK_CLIENT, UPLINK_MEMBER,
 };
@@ -15,46 +17,39 @@ pub const PUBLIC_V6: &str = "5a000000-0000-4000-8000-000000000006";
 /// Subnet of the members.
 pub const MEMBERS_V4: &str = "5b000000-0000-4000-8000-000000000004";
 const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
+/// Name of the one host.
+const HOST: &str = "host-a";
 const PUBLIC: &str = "5a000000-0000-4000-8000-000000000001";
 const MEMBERS: &str = "5b000000-0000-4000-8000-000000000001";
 
 /// A real interface instead of the sandbox's namespaces.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug)]
 pub struct RealInterface {
-    /// Attach XDP to this interface of this host, instead of making a sandbox.
-    #[arg(long, requires = "subnet")]
-    pub interface: Option<String>,
-    /// Subnet behind that interface (VIPs, members and our own addresses are taken from it).
-    #[arg(long, requires = "interface")]
-    pub subnet: Option<String>,
-    /// Its router.
-    #[arg(long)]
+    /// Its name.
+    pub interface: String,
+    /// Subnet behind it (VIPs, members and our own addresses are taken from it).
+    pub subnet: String,
+    /// The subnet's router.
     pub gateway: Option<IpAddr>,
-    /// First address we may take.
-    #[arg(long, requires = "last")]
-    pub first: Option<IpAddr>,
-    /// Last address we may take.
-    #[arg(long, requires = "first")]
-    pub last: Option<IpAddr>,
-    /// The two application servers, on port 8080.
-    #[arg(long, num_args = 2)]
-    pub servers: Vec<IpAddr>,
+    /// First and last address we may take.
+    pub range: Option<(IpAddr, IpAddr)>,
 }
 
-impl RealInterface {
-    /// The values, if an interface was named.
-    pub const fn given(&self) -> Option<&Self> {
-        if self.interface.is_some() {
-            Some(self)
-        } else {
-            None
-        }
-    }
+/// Where a system listens and keeps its files.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Directory of its own.
+    pub base: PathBuf,
+    /// Public API.
+    pub api: SocketAddr,
+    /// Agents' door.
+    pub sync: SocketAddr,
 }
 
 /// For the sandbox's namespaces.
-pub fn in_namespaces(base: &Path, topology: &Topology) -> String {
-    let mut text = common(base);
+#[must_use]
+pub fn in_namespaces(place: &Place, topology: &Topology) -> String {
+    let mut text = common(place);
     let edge = topology.edge();
     network(
         &mut text,
@@ -102,7 +97,7 @@ pub fn in_namespaces(base: &Path, topology: &Topology) -> String {
     );
     agent(
         &mut text,
-        base,
+        place,
         Some(edge),
         &[(UPLINK_CLIENT, PUBLIC), (UPLINK_MEMBER, MEMBERS)],
     );
@@ -110,25 +105,20 @@ pub fn in_namespaces(base: &Path, topology: &Topology) -> String {
 }
 
 /// For a real interface.
-pub fn on_interface(base: &Path, real: &RealInterface) -> String {
-    let mut text = common(base);
+#[must_use]
+pub fn on_interface(place: &Place, real: &RealInterface) -> String {
+    let mut text = common(place);
     let subnet = Subnet {
         id: PUBLIC_V4,
         name: "subnet",
-        cidr: real.subnet.as_deref().unwrap_or_default(),
+        cidr: &real.subnet,
         gateway: real.gateway,
         range: real
-            .first
-            .zip(real.last)
+            .range
             .map(|(first, last)| (first.to_string(), last.to_string())),
     };
     network(&mut text, "network", PUBLIC, 1, &[subnet]);
-    agent(
-        &mut text,
-        base,
-        None,
-        &[(real.interface.as_deref().unwrap_or_default(), PUBLIC)],
-    );
+    agent(&mut text, place, None, &[(&real.interface, PUBLIC)]);
     text
 }
 
@@ -152,13 +142,14 @@ impl<'a> Subnet<'a> {
     }
 }
 
-fn common(base: &Path) -> String {
+fn common(place: &Place) -> String {
+    let Place { base, api, sync } = place;
     let base = base.display();
     format!(
-        "# Written by `cargo xtask run`.\n\
+        "# Written for a sandbox or a test.\n\
          state_dir = \"{base}/state\"\nrun_dir = \"{base}/run\"\n\n\
-         [api]\nlisten = \"127.0.0.1:9876\"\nauth_strategy = \"noauth\"\n\n\
-         [controller]\nsync_listen = \"127.0.0.1:9877\"\nloadbalancer_topology = \"ACTIVE_STANDBY\"\n\n"
+         [api]\nlisten = \"{api}\"\nauth_strategy = \"noauth\"\n\n\
+         [controller]\nsync_listen = \"{sync}\"\nloadbalancer_topology = \"ACTIVE_STANDBY\"\n\n"
     )
 }
 
@@ -183,9 +174,12 @@ fn network(text: &mut String, name: &str, id: &str, segment: u32, subnets: &[Sub
     }
 }
 
-fn agent(text: &mut String, base: &Path, edge: Option<&str>, interfaces: &[(&str, &str)]) {
+fn agent(text: &mut String, place: &Place, edge: Option<&str>, interfaces: &[(&str, &str)]) {
+    let Place { base, sync, .. } = place;
     let base = base.display();
-    text.push_str("[agent]\nhost = \"sandbox\"\nserver = \"127.0.0.1:9877\"\n");
+    text.push_str(&format!(
+        "[agent]\nhost = \"{HOST}\"\nserver = \"{sync}\"\n"
+    ));
     if let Some(edge) = edge {
         text.push_str(&format!("edge_netns = \"{edge}\"\n"));
     }
