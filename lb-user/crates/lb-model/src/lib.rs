@@ -11,10 +11,23 @@
 //! Left out on purpose: HTTP status codes (lb-api maps a [`fault::Fault`]), SQL (lb-store), map
 //! entries (lb-plan).
 
+pub mod address;
 pub mod amphora;
+pub mod capability;
+pub mod ctx;
+pub mod defaults;
 pub mod enums;
+pub mod fault;
 pub mod id;
+pub mod l7_rules;
+mod monitor_rules;
+pub mod protocol;
+pub mod request;
 pub mod resource;
 pub mod secret;
 pub mod spec;
+pub mod status;
 pub mod time;
+pub mod tls;
+pub mod tree;
+pub mod tree_request;

@@ -1,0 +1,90 @@
+//! What an operation on a tree needs from outside: time, fresh ids, and facts about the world.
+//!
+//! The caller gathers the facts before the transaction or inside it; the model only judges them.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use uuid::Uuid;
+
+use crate::{
+    address::ForbiddenAddresses,
+    id::{NetworkId, SubnetId},
+    time::Timestamp,
+};
+
+/// Handed to every operation.
+pub struct Ctx<'a> {
+    /// The time of the request.
+    pub now: Timestamp,
+    /// A fresh id at every call.
+    pub new_id: &'a mut dyn FnMut() -> Uuid,
+    /// What is known of the world.
+    pub facts: &'a Facts,
+}
+
+impl std::fmt::Debug for Ctx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx")
+            .field("now", &self.now)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ctx<'_> {
+    /// A fresh typed id.
+    pub(crate) fn id<T: From<Uuid>>(&mut self) -> T {
+        T::from((self.new_id)())
+    }
+}
+
+/// What is known of the world when a request is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Every subnet that exists.
+    pub subnets: Vec<SubnetInfo>,
+    /// Addresses no member may have.
+    pub forbidden: ForbiddenAddresses,
+    /// What was found under each certificate reference that the request names (see
+    /// `certificate_refs` of the requests). A reference that is not here counts as unreadable.
+    pub certificates: BTreeMap<String, CertificateFact>,
+}
+
+impl Facts {
+    /// The subnet with this id.
+    #[must_use]
+    pub fn subnet(&self, id: SubnetId) -> Option<&SubnetInfo> {
+        self.subnets.iter().find(|subnet| subnet.id == id)
+    }
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetInfo {
+    /// Identity.
+    pub id: SubnetId,
+    /// Its network.
+    pub network_id: NetworkId,
+    /// Its addresses.
+    pub cidr: IpNet,
+    /// Router, when there is one.
+    pub gateway_ip: Option<IpAddr>,
+    /// How many addresses its pools have left.
+    pub free_addresses: u64,
+}
+
+/// What was found under a certificate reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateFact {
+    /// A certificate with its key, which we can serve.
+    Usable {
+        /// Subject CN and SAN dNSNames.
+        hosts: Vec<String>,
+    },
+    /// Nothing that could be read, or nothing that could be served.
+    Unreadable {
+        /// Why, for the person who asked.
+        reason: String,
+    },
+}

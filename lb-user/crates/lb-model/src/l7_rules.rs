@@ -1,0 +1,142 @@
+//! Which L7 rules make sense (contract 2.7).
+//!
+//! A value in double quotes is quoting, not data: it may hold spaces and tabs, and it is matched
+//! without the quotes ([`unquoted`]). The proxy uses the same function.
+
+use crate::{
+    enums::{L7RuleCompareType as Compare, L7RuleType as Kind},
+    fault::Fault,
+    resource::L7Rule,
+};
+
+/// What the value is compared as: without the outer double quotes.
+#[must_use]
+pub fn unquoted(value: &str) -> &str {
+    value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value)
+}
+
+/// Whether a type can be compared this way.
+#[must_use]
+pub const fn comparable(kind: Kind, compare: Compare) -> bool {
+    match kind {
+        Kind::HostName | Kind::Path | Kind::Header | Kind::Cookie | Kind::SslDnField => true,
+        Kind::FileType => matches!(compare, Compare::EqualTo | Compare::Regex),
+        Kind::SslConnHasCert | Kind::SslVerifyResult => matches!(compare, Compare::EqualTo),
+    }
+}
+
+/// Judges a whole rule.
+pub(crate) fn check(rule: &L7Rule) -> Result<(), Fault> {
+    if !comparable(rule.kind, rule.compare_type) {
+        return Err(error(format!(
+            "compare type {} cannot be used with type {}",
+            rule.compare_type, rule.kind
+        )));
+    }
+    check_key(rule)?;
+    check_value(rule)
+}
+
+fn check_key(rule: &L7Rule) -> Result<(), Fault> {
+    let key = rule.key.as_deref();
+    if key.is_some_and(|key| key.contains(['\r', '\n'])) {
+        return Err(error("the key must not hold line breaks"));
+    }
+    let legal: fn(&str) -> bool = match rule.kind {
+        Kind::HostName | Kind::Path | Kind::FileType => return Ok(()),
+        Kind::SslConnHasCert | Kind::SslVerifyResult => {
+            return match key {
+                None => Ok(()),
+                Some(_) => Err(error(format!("type {} takes no key", rule.kind))),
+            };
+        }
+        Kind::Header | Kind::Cookie => is_token,
+        Kind::SslDnField => is_dn_field,
+    };
+    match key {
+        None => Err(error(format!("type {} needs a key", rule.kind))),
+        Some(key) if legal(key) => Ok(()),
+        Some(key) => Err(error(format!(
+            "'{}' is not a valid key",
+            key.escape_default()
+        ))),
+    }
+}
+
+fn check_value(rule: &L7Rule) -> Result<(), Fault> {
+    let value = rule.value.as_str();
+    if value.is_empty() || value.contains(['\r', '\n']) {
+        return Err(error("the value must not be empty or hold line breaks"));
+    }
+    if rule.compare_type == Compare::Regex {
+        return check_regex(value);
+    }
+    let legal = match rule.kind {
+        Kind::HostName | Kind::Path | Kind::FileType | Kind::Header => is_value(value),
+        Kind::Cookie => value
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\";\\".contains(&byte)),
+        Kind::SslConnHasCert => value.eq_ignore_ascii_case("true"),
+        Kind::SslVerifyResult => value.bytes().all(|byte| byte.is_ascii_digit()),
+        Kind::SslDnField => true,
+    };
+    if legal {
+        Ok(())
+    } else {
+        Err(error(format!(
+            "'{}' is not a valid value for type {}",
+            value.escape_default(),
+            rule.kind
+        )))
+    }
+}
+
+/// A regular expression that we can match in linear time. What only a backtracking engine can do is
+/// a legal request that we cannot serve (501), the rest is an error of the client (400).
+fn check_regex(value: &str) -> Result<(), Fault> {
+    let Err(failure) = regex::Regex::new(unquoted(value)) else {
+        return Ok(());
+    };
+    let text = failure.to_string();
+    let reason = text.lines().last().unwrap_or_default();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    let unsupported = matches!(failure, regex::Error::CompiledTooBig(_))
+        || text.contains("look-around")
+        || text.contains("backreferences");
+    if unsupported {
+        return Err(Fault::not_implemented("value", value, reason));
+    }
+    Err(error(format!(
+        "the regular expression is invalid: {reason}"
+    )))
+}
+
+/// Printable ASCII without space, or anything printable in double quotes.
+fn is_value(value: &str) -> bool {
+    let quoted = value.len() >= 2 && value.starts_with('"') && value.ends_with('"');
+    value
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() || (quoted && (byte == b' ' || byte == b'\t')))
+}
+
+/// HTTP token characters, and the comma that Octavia lets through.
+fn is_token(key: &str) -> bool {
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~,".contains(&byte))
+}
+
+fn is_dn_field(key: &str) -> bool {
+    key.starts_with(|first: char| first.is_ascii_alphabetic())
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn error(text: impl std::fmt::Display) -> Fault {
+    Fault::invalid(format!("Error parsing L7 rule: {text}."))
+}

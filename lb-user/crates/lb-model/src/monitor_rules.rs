@@ -1,0 +1,211 @@
+//! What a health monitor's fields demand of each other and of its pool (contract 2.5).
+
+use crate::{
+    defaults,
+    enums::{HealthMonitorType, PoolProtocol},
+    fault::Fault,
+    request::HealthMonitorUpdate,
+    resource::HealthMonitor,
+};
+
+/// Whether the probe is an HTTP request.
+pub(crate) const fn is_http(kind: HealthMonitorType) -> bool {
+    matches!(kind, HealthMonitorType::Http | HealthMonitorType::Https)
+}
+
+/// Which monitors a pool can have.
+pub(crate) fn check_pool(
+    pool: PoolProtocol,
+    kind: HealthMonitorType,
+    delay: u32,
+) -> Result<(), Fault> {
+    use HealthMonitorType as Kind;
+    let datagram = matches!(pool, PoolProtocol::Udp | PoolProtocol::Sctp);
+    let allowed = match kind {
+        Kind::UdpConnect | Kind::Sctp => datagram,
+        Kind::Tcp | Kind::Http => true,
+        Kind::Https | Kind::Ping | Kind::TlsHello => !datagram,
+    };
+    if !allowed {
+        return Err(Fault::invalid(format!(
+            "A {pool} pool does not support a health monitor of type {kind}."
+        )));
+    }
+    if kind == Kind::UdpConnect && delay < defaults::UDP_CONNECT_DELAY_MIN {
+        return Err(Fault::option(
+            "delay",
+            delay,
+            format!(
+                "A UDP-CONNECT monitor needs a delay of at least {} seconds.",
+                defaults::UDP_CONNECT_DELAY_MIN
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// HTTP fields, null included, are for HTTP probes.
+pub(crate) fn check_http_fields(
+    kind: HealthMonitorType,
+    given: &HealthMonitorUpdate,
+) -> Result<(), Fault> {
+    if is_http(kind) {
+        return Ok(());
+    }
+    let fields = [
+        ("http_method", &given.http_method),
+        ("url_path", &given.url_path),
+        ("expected_codes", &given.expected_codes),
+    ];
+    match fields.iter().find(|(_, given)| given.is_given()) {
+        None => Ok(()),
+        Some((field, _)) => Err(Fault::invalid(format!(
+            "{field} is not valid for a health monitor of type {kind}."
+        ))),
+    }
+}
+
+/// The monitor as it will be.
+pub(crate) fn check_values(monitor: &HealthMonitor) -> Result<(), Fault> {
+    if let Some(path) = &monitor.url_path
+        && !is_url_path(path)
+    {
+        return Err(Fault::option(
+            "url_path",
+            path.escape_default(),
+            "Value should be a path that begins with '/'.",
+        ));
+    }
+    if let Some(codes) = &monitor.expected_codes
+        && !is_expected_codes(codes)
+    {
+        return Err(Fault::option(
+            "expected_codes",
+            codes.escape_default(),
+            "Value should be a code, a list of codes, or one range.",
+        ));
+    }
+    let Some(domain) = &monitor.domain_name else {
+        return Ok(());
+    };
+    if !is_domain_name(domain) {
+        return Err(Fault::option(
+            "domain_name",
+            domain.escape_default(),
+            "Value should be a host name.",
+        ));
+    }
+    if monitor.http_version.as_deref() != Some("1.1") {
+        return Err(Fault::invalid(
+            "domain_name needs http_version 1.1 or higher.",
+        ));
+    }
+    Ok(())
+}
+
+fn is_url_path(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && path
+            .chars()
+            .all(|character| !character.is_whitespace() && !character.is_control())
+}
+
+fn is_expected_codes(codes: &str) -> bool {
+    let code = |text: &str| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    match codes.split_once('-') {
+        Some((low, high)) => code(low) && code(high),
+        None => codes.split(',').all(|item| code(item.trim_matches(' '))),
+    }
+}
+
+fn is_domain_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let label = |label: &str| {
+        let rest = label.strip_prefix('_').unwrap_or(label);
+        !rest.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_codes_follow_the_grammar() {
+        for good in ["200", "200,201", "200, 201 ,302", "200-204", "000", "999"] {
+            assert!(is_expected_codes(good), "{good}");
+        }
+        for bad in [
+            "",
+            "20",
+            "2000",
+            "abc",
+            "200-",
+            "-200",
+            "200-204-205",
+            "200-204,206",
+            "200,,201",
+            "200,",
+        ] {
+            assert!(!is_expected_codes(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_are_paths() {
+        for good in ["/", "/x?y=1#z", "/a/b"] {
+            assert!(is_url_path(good), "{good}");
+        }
+        for bad in ["", "x", "http://a/", "//host/x", "/a b", "/a\r\nx", "/\t"] {
+            assert!(!is_url_path(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn domain_names_are_host_names() {
+        for good in ["a", "www.example.com", "_x.example.com.", "a-b.c1"] {
+            assert!(is_domain_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a_b",
+            "_",
+            "a b",
+            "ä",
+            &"x".repeat(64),
+        ] {
+            assert!(!is_domain_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_pool_and_monitor_pair_is_decided() {
+        // Columns: HTTP HTTPS PING TCP TLS-HELLO UDP-CONNECT SCTP.
+        for pool in PoolProtocol::ALL {
+            let row = match pool {
+                PoolProtocol::Udp | PoolProtocol::Sctp => "ynnynyy",
+                _ => "yyyyynn",
+            };
+            for (kind, allowed) in HealthMonitorType::ALL.iter().zip(row.chars()) {
+                assert_eq!(
+                    check_pool(*pool, *kind, 5).is_ok(),
+                    allowed == 'y',
+                    "{pool} {kind}"
+                );
+            }
+        }
+        assert!(check_pool(PoolProtocol::Udp, HealthMonitorType::UdpConnect, 2).is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! What a pool's fields demand of each other (contract 2.3).
+
+use crate::{
+    enums::{PoolProtocol, SessionPersistenceType},
+    fault::Fault,
+    request::{Given, PoolUpdate, pool::SessionPersistenceFields},
+    resource::{Pool, SessionPersistence},
+    tls,
+};
+
+/// Characters in a cookie's name.
+const COOKIE_NAME_MAX: usize = 255;
+
+/// A persistence object as it will be: at create its type is required, at update a missing type
+/// keeps the stored one.
+pub(super) fn merge_persistence(
+    stored: Option<SessionPersistence>,
+    fields: SessionPersistenceFields,
+) -> Result<SessionPersistence, Fault> {
+    let stored_kind = stored.as_ref().map(|stored| stored.kind);
+    let kind = fields.kind.into_value().or(stored_kind).ok_or_else(|| {
+        Fault::option(
+            "session_persistence/type",
+            "None",
+            "Mandatory field missing.",
+        )
+    })?;
+    let mut merged = match stored {
+        Some(stored) if stored.kind == kind => stored,
+        // Another kind begins anew: a cookie's name means nothing to SOURCE_IP.
+        _ => SessionPersistence {
+            kind,
+            cookie_name: None,
+            persistence_timeout: None,
+            persistence_granularity: None,
+        },
+    };
+    fields
+        .cookie_name
+        .apply_option(&mut merged.cookie_name, None);
+    fields
+        .persistence_timeout
+        .apply_option(&mut merged.persistence_timeout, None);
+    fields
+        .persistence_granularity
+        .apply_option(&mut merged.persistence_granularity, None);
+    Ok(merged)
+}
+
+/// Which persistence goes with which protocol, and which option with which kind.
+pub(super) fn check_persistence(pool: &Pool) -> Result<(), Fault> {
+    let Some(persistence) = &pool.session_persistence else {
+        return Ok(());
+    };
+    match (persistence.kind, &persistence.cookie_name) {
+        (SessionPersistenceType::AppCookie, None) => {
+            return Err(Fault::invalid(
+                "cookie_name must be given when session_persistence type is APP_COOKIE.",
+            ));
+        }
+        (SessionPersistenceType::AppCookie, Some(name)) => check_cookie_name(name)?,
+        (_, Some(_)) => {
+            return Err(Fault::invalid(format!(
+                "cookie_name is not allowed when session_persistence type is {}.",
+                persistence.kind
+            )));
+        }
+        (_, None) => {}
+    }
+    let datagram = matches!(pool.protocol, PoolProtocol::Udp | PoolProtocol::Sctp);
+    if datagram && persistence.kind != SessionPersistenceType::SourceIp {
+        return Err(Fault::invalid(format!(
+            "{} pools only support session_persistence type SOURCE_IP.",
+            pool.protocol
+        )));
+    }
+    let extras =
+        persistence.persistence_timeout.is_some() || persistence.persistence_granularity.is_some();
+    if extras && !datagram {
+        return Err(Fault::invalid(
+            "persistence_timeout and persistence_granularity are only for UDP and SCTP pools.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_cookie_name(name: &str) -> Result<(), Fault> {
+    let forbidden = |character: char| {
+        character.is_whitespace()
+            || character.is_control()
+            || r#""(),/:;<=>?@[\]{}"#.contains(character)
+    };
+    if name.is_empty() || name.chars().count() > COOKIE_NAME_MAX || name.contains(forbidden) {
+        return Err(Fault::option(
+            "cookie_name",
+            name.escape_default(),
+            "Value should be a cookie name.",
+        ));
+    }
+    Ok(())
+}
+
+/// TLS towards members.
+pub(super) fn check_tls(pool: &Pool, given: &PoolUpdate) -> Result<(), Fault> {
+    if pool.crl_container_ref.is_some() && pool.ca_tls_container_ref.is_none() {
+        return Err(Fault::invalid(
+            "crl_container_ref needs ca_tls_container_ref.",
+        ));
+    }
+    if let Given::Value(ciphers) = &given.tls_ciphers {
+        tls::check_ciphers(ciphers)?;
+    }
+    if let Given::Value(versions) = &given.tls_versions {
+        tls::check_versions(versions)?;
+    }
+    if let Given::Value(protocols) = &given.alpn_protocols {
+        tls::check_alpn(protocols)?;
+    }
+    Ok(())
+}
