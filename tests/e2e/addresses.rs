@@ -1,0 +1,76 @@
+//! Who speaks to whom from which address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lb_testkit::{command, require_root};
+
+use crate::world::World;
+
+#[test]
+fn members_are_reached_from_an_address_of_their_own_subnet() {
+    if !require_root("members_are_reached_from_an_address_of_their_own_subnet").unwrap() {
+        return;
+    }
+    let world = World::start().unwrap();
+    let demonstration = world.demonstrate().unwrap();
+    let member = Some(world.topology.member());
+    let routes = command::run(member, "ip", &["route"]).unwrap();
+    assert!(
+        !routes.contains("default"),
+        "members know only their subnet: {routes}"
+    );
+    for vip in &demonstration.vips {
+        for port in [80, 9000] {
+            let answer = world.get(SocketAddr::new(*vip, port), "/").unwrap();
+            let peer: IpAddr = peer(&answer).parse().unwrap();
+            let IpAddr::V4(peer) = peer else {
+                panic!("members of this pool are IPv4: {peer}")
+            };
+            let subnet = peer.octets().starts_with(&[198, 51, 100]);
+            assert!(subnet, "{vip}:{port} reached its member from {peer}");
+        }
+    }
+}
+
+#[test]
+fn amphorae_have_no_capabilities_and_a_uid_of_their_own() {
+    if !require_root("amphorae_have_no_capabilities_and_a_uid_of_their_own").unwrap() {
+        return;
+    }
+    let world = World::start().unwrap();
+    let demonstration = world.demonstrate().unwrap();
+    let pair = world
+        .system
+        .whole_pair(&demonstration.load_balancer)
+        .unwrap();
+    let mut uids = Vec::new();
+    for amphora in &pair.amphorae {
+        let pid = amphora.pid.unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().to_owned()
+        };
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(field(set), "0000000000000000", "{set} of {pid}");
+        }
+        assert_eq!(field("NoNewPrivs:"), "1");
+        uids.push(field("Uid:"));
+        for namespace in ["net", "pid", "mnt"] {
+            let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+            assert_ne!(
+                of(&pid.to_string()),
+                of("self"),
+                "{namespace} namespace of {pid}"
+            );
+        }
+    }
+    assert!(uids.iter().all(|uid| uid != "0"));
+    assert_ne!(uids[0], uids[1]);
+}
+
+fn peer(answer: &lb_testkit::client::Answer) -> &str {
+    let peer = answer.header("x-peer").unwrap_or_default();
+    peer.rsplit_once(':')
+        .map_or(peer, |(address, _port)| address)
+}

@@ -1,0 +1,11 @@
+//! The whole product from outside: server and agent as processes, real namespaces, real packets,
+//! the real `openstack` client. One system at a time: these tests measure times.
+
+mod addresses;
+mod change;
+mod link;
+mod openstack;
+mod refusals;
+mod restart;
+mod usage;
+mod world;
