@@ -8,6 +8,7 @@
 //! done is done by comparing what is there with what must be, so that it may be repeated and may be
 //! killed anywhere; stopping the agent changes nothing for a packet.
 
+pub mod bpf;
 mod config;
 mod error;
 mod origin;

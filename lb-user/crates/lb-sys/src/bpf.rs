@@ -485,6 +485,50 @@ impl Map {
     }
 }
 
+/// `BPF_FS_MAGIC`
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// Mounts a BPF file system on `dir` unless one is there, for root alone. Whether it did.
+///
+/// # Errors
+/// The kernel's.
+pub fn mount_bpffs(dir: &Path) -> io::Result<bool> {
+    if is_bpffs(dir)? {
+        return Ok(false);
+    }
+    rustix::mount::mount(
+        "bpffs",
+        dir,
+        "bpf",
+        rustix::mount::MountFlags::NODEV
+            | rustix::mount::MountFlags::NOEXEC
+            | rustix::mount::MountFlags::NOSUID,
+        Some(c"mode=0700"),
+    )?;
+    Ok(true)
+}
+
+/// Unmounts the BPF file system on `dir` when it is one and nothing is in it. It is left in the
+/// tree when somebody still uses it.
+///
+/// # Errors
+/// The kernel's.
+pub fn unmount_bpffs(dir: &Path) -> io::Result<()> {
+    if !is_bpffs(dir)? || std::fs::read_dir(dir)?.next().is_some() {
+        return Ok(());
+    }
+    match rustix::mount::unmount(dir, rustix::mount::UnmountFlags::empty()) {
+        // Not a mount point: `dir` is inside a BPF file system of somebody else.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::BUSY) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn is_bpffs(dir: &Path) -> io::Result<bool> {
+    let kind = rustix::fs::statfs(dir)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|kind| kind & 0xffff_ffff == BPF_FS_MAGIC))
+}
+
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

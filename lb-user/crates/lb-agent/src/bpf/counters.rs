@@ -1,0 +1,76 @@
+//! What the programs counted, summed over CPUs.
+
+use lb_common::{maps::ListenerCounters, reason::Reason};
+use lb_sys::bpf::Map;
+use zerocopy::{FromBytes as _, FromZeros as _};
+
+use super::{Datapath, Doing as _, Error};
+
+/// Packets that ended for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// Why.
+    pub reason: Reason,
+    /// How many since the maps were made.
+    pub packets: u64,
+}
+
+impl Datapath {
+    /// Counters of one listener since it was published.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn listener_counters(&self, listener: u32) -> Result<ListenerCounters, Error> {
+        let mut sum = ListenerCounters::new_zeroed();
+        per_cpu(&self.maps.listener_stats, listener, |value| {
+            if let Ok((one, _)) = ListenerCounters::read_from_prefix(value) {
+                sum.packets_in = sum.packets_in.wrapping_add(one.packets_in);
+                sum.bytes_in = sum.bytes_in.wrapping_add(one.bytes_in);
+                sum.packets_out = sum.packets_out.wrapping_add(one.packets_out);
+                sum.bytes_out = sum.bytes_out.wrapping_add(one.bytes_out);
+                sum.flows = sum.flows.wrapping_add(one.flows);
+            }
+        })
+        .doing(|| format!("cannot read the counters of listener {listener}"))?;
+        Ok(sum)
+    }
+
+    /// Packets by reason: every one that there is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counters(&self) -> Result<Vec<ReasonCount>, Error> {
+        let mut counts = Vec::with_capacity(Reason::ALL.len());
+        for reason in Reason::ALL {
+            let mut packets = 0_u64;
+            per_cpu(&self.maps.reasons, *reason as u32, |value| {
+                if let Ok((one, _)) = u64::read_from_prefix(value) {
+                    packets = packets.wrapping_add(one);
+                }
+            })
+            .doing(|| format!("cannot read the counter of reason {}", reason.name()))?;
+            counts.push(ReasonCount {
+                reason: *reason,
+                packets,
+            });
+        }
+        Ok(counts)
+    }
+
+    /// Starts a listener's counters at zero: its index belonged to another before.
+    pub(super) fn reset_counters(&self, listener: u32) -> Result<(), Error> {
+        let zeros = vec![0; self.maps.listener_stats.lookup_bytes()];
+        self.maps
+            .listener_stats
+            .update(&listener.to_ne_bytes(), &zeros)
+            .doing(|| format!("cannot reset the counters of listener {listener}"))
+    }
+}
+
+fn per_cpu(map: &Map, index: u32, visit: impl FnMut(&[u8])) -> std::io::Result<()> {
+    let mut values = vec![0; map.lookup_bytes()];
+    map.lookup(&index.to_ne_bytes(), &mut values)?;
+    let stride = (map.shape().value_size as usize).next_multiple_of(8);
+    values.chunks_exact(stride).for_each(visit);
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The pinned maps: which there are, what shape they must have, and their handles.
+
+use std::path::Path;
+
+use lb_common::{
+    maps::{
+        AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowEntry,
+        FlowKey, ListenerCounters, ListenerRecord, MemberRecord, limits, names,
+    },
+    reason::Reason,
+};
+use lb_sys::bpf::{MMAPABLE, Map, Shape, Words, map_type};
+
+use super::{Doing as _, Error};
+
+/// Bytes of a trie's key: prefix length, then the key.
+pub(super) const TRIE_KEY: usize = 4 + size_of::<CidrKey>();
+
+const fn shape<K, V>(map_type: u32, max_entries: u32, flags: u32) -> Shape {
+    Shape {
+        map_type,
+        key_size: bytes(size_of::<K>()),
+        value_size: bytes(size_of::<V>()),
+        max_entries,
+        flags,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes of small structures, known when compiling"
+)]
+const fn bytes(size: usize) -> u32 {
+    size as u32
+}
+
+const fn array<V>(max_entries: u32) -> Shape {
+    shape::<u32, V>(map_type::ARRAY, max_entries, 0)
+}
+
+const fn words<V>(max_entries: u32) -> Shape {
+    shape::<u32, V>(map_type::ARRAY, max_entries, MMAPABLE)
+}
+
+/// `struct bpf_devmap_val`: interface and program (none).
+pub(super) type DevValue = [u32; 2];
+
+/// Every pinned map with its shape.
+pub(super) const PINNED: [(&str, Shape); 22] = [
+    (names::CONFIG, array::<Config>(1)),
+    (names::SEGMENTS, words::<u64>(limits::IFINDEXES)),
+    (
+        names::ADDRESSES,
+        words::<AddressBucket>(limits::ADDRESS_BUCKETS),
+    ),
+    (
+        names::ADDRESS_RECORDS,
+        array::<AddressRecord>(limits::ADDRESS_RECORDS),
+    ),
+    (names::PORTS, words::<u64>(limits::PORTS)),
+    (names::LISTENERS, array::<ListenerRecord>(limits::LISTENERS)),
+    (names::STEER, words::<u64>(limits::LOAD_BALANCERS)),
+    (names::LATCH, words::<u64>(limits::LOAD_BALANCERS)),
+    (names::AMPHORAE, array::<AmphoraRecord>(limits::AMPHORAE)),
+    (
+        names::HEARTBEATS,
+        shape::<u32, u32>(map_type::ARRAY_OF_MAPS, limits::AMPHORAE, 0),
+    ),
+    (
+        names::MAGLEV,
+        shape::<u32, u32>(map_type::ARRAY_OF_MAPS, limits::MAGLEV_TABLES, 0),
+    ),
+    (names::MEMBERS, array::<MemberRecord>(limits::MEMBERS)),
+    (names::NEIGHBOURS, words::<u64>(limits::MEMBERS)),
+    (
+        names::FLOWS,
+        shape::<FlowKey, FlowEntry>(map_type::HASH, limits::FLOWS, 0),
+    ),
+    (
+        names::DRAINS,
+        shape::<FlowKey, u32>(map_type::HASH, limits::DRAINS, 0),
+    ),
+    (
+        names::CIDRS,
+        shape::<[u8; TRIE_KEY], u32>(map_type::LPM_TRIE, limits::CIDRS, 0),
+    ),
+    (
+        names::DEVS,
+        shape::<u32, DevValue>(map_type::DEVMAP_HASH, limits::DEVICES, 0),
+    ),
+    (names::ANSWERS, array::<AnswerRecord>(limits::IFINDEXES)),
+    (
+        names::DENIED,
+        shape::<[u8; TRIE_KEY], u32>(map_type::LPM_TRIE, limits::DENIED, 0),
+    ),
+    (
+        names::LISTENER_STATS,
+        shape::<u32, ListenerCounters>(map_type::PERCPU_ARRAY, limits::LISTENERS, 0),
+    ),
+    (
+        names::REASONS,
+        shape::<u32, u64>(map_type::PERCPU_ARRAY, Reason::COUNT, 0),
+    ),
+    (
+        names::EVENTS,
+        shape::<(), ()>(map_type::RINGBUF, limits::EVENT_BYTES, 0),
+    ),
+];
+
+/// Checks an open map. Of the flags only [`MMAPABLE`] matters: others do not change what is in it.
+pub(super) fn check(
+    name: &'static str,
+    found: Shape,
+    wanted: Shape,
+    dir: &Path,
+) -> Result<(), Error> {
+    let comparable = |shape: Shape| Shape {
+        flags: shape.flags & MMAPABLE,
+        ..shape
+    };
+    if comparable(found) == comparable(wanted) {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        name,
+        found: format!("{found:?}"),
+        wanted: format!("{wanted:?}"),
+        path: dir.to_owned(),
+    })
+}
+
+/// Handles of the maps that the agent reads or writes.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) config: Map,
+    pub(super) segments: Words,
+    pub(super) addresses: Words,
+    pub(super) address_records: Map,
+    pub(super) ports: Words,
+    pub(super) listeners: Map,
+    pub(super) steer: Words,
+    pub(super) latch: Words,
+    pub(super) amphorae: Map,
+    pub(super) heartbeats: Map,
+    pub(super) maglev: Map,
+    pub(super) members: Map,
+    pub(super) neighbours: Words,
+    pub(super) flows: Map,
+    pub(super) drains: Map,
+    pub(super) cidrs: Map,
+    pub(super) devs: Map,
+    pub(super) answers: Map,
+    pub(super) denied: Map,
+    pub(super) listener_stats: Map,
+    pub(super) reasons: Map,
+}
+
+impl Maps {
+    /// Opens what is pinned in `dir`, checking each map's shape.
+    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        for (name, wanted) in PINNED {
+            check(name, open(dir, name)?.shape(), wanted, dir)?;
+        }
+        Ok(Self {
+            config: open(dir, names::CONFIG)?,
+            segments: open_words(dir, names::SEGMENTS)?,
+            addresses: open_words(dir, names::ADDRESSES)?,
+            address_records: open(dir, names::ADDRESS_RECORDS)?,
+            ports: open_words(dir, names::PORTS)?,
+            listeners: open(dir, names::LISTENERS)?,
+            steer: open_words(dir, names::STEER)?,
+            latch: open_words(dir, names::LATCH)?,
+            amphorae: open(dir, names::AMPHORAE)?,
+            heartbeats: open(dir, names::HEARTBEATS)?,
+            maglev: open(dir, names::MAGLEV)?,
+            members: open(dir, names::MEMBERS)?,
+            neighbours: open_words(dir, names::NEIGHBOURS)?,
+            flows: open(dir, names::FLOWS)?,
+            drains: open(dir, names::DRAINS)?,
+            cidrs: open(dir, names::CIDRS)?,
+            devs: open(dir, names::DEVS)?,
+            answers: open(dir, names::ANSWERS)?,
+            denied: open(dir, names::DENIED)?,
+            listener_stats: open(dir, names::LISTENER_STATS)?,
+            reasons: open(dir, names::REASONS)?,
+        })
+    }
+}
+
+pub(super) fn open(dir: &Path, name: &str) -> Result<Map, Error> {
+    let path = dir.join(name);
+    Map::open(&path).doing(|| format!("cannot open the map pinned at {}", path.display()))
+}
+
+fn open_words(dir: &Path, name: &str) -> Result<Words, Error> {
+    let map = open(dir, name)?;
+    Words::new(&map).doing(|| format!("cannot map the words of {name}"))
+}

@@ -1,0 +1,132 @@
+//! Loading programs and adopting or making maps.
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{SchedClassifier, Xdp},
+};
+use lb_common::maps::{Config, MAP_ABI, names};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use super::{Datapath, Doing as _, Error, aya, maps, object, pins};
+
+/// Source ports of XDP NAT: above the well-known ones, below none.
+const SNAT_PORTS: (u16, u16) = (10_000, 65_535);
+/// ICMP echoes and errors answered by one CPU in a second.
+const ICMP_PER_SECOND: u32 = 1_000;
+
+impl Datapath {
+    /// Loads the programs of this binary with the maps pinned below `bpf_dir`, making those that are
+    /// not there. Attaches nothing.
+    ///
+    /// # Errors
+    /// Without privileges, with pins of another layout, and when the kernel refuses.
+    pub fn open(bpf_dir: &Path) -> Result<Self, Error> {
+        let object = object::bytes()?;
+        let dir = pins::prepare(bpf_dir)?;
+        let mut adopted = 0;
+        let mut loader = EbpfLoader::new();
+        for (name, wanted) in maps::PINNED {
+            let path = dir.join(name);
+            if path.exists() {
+                // aya takes whatever is pinned there without a look.
+                maps::check(name, maps::open(&dir, name)?.shape(), wanted, &dir)?;
+                adopted += 1;
+            }
+            loader.map_pin_path(name, path);
+        }
+        let mut programs = loader
+            .load(object)
+            .map_err(aya(|| "cannot load the XDP object".to_owned()))?;
+        load::<Xdp, _>(&mut programs, names::PROGRAM_XDP, Xdp::load)?;
+        load::<Xdp, _>(&mut programs, names::PROGRAM_PASS, Xdp::load)?;
+        load::<SchedClassifier, _>(&mut programs, names::PROGRAM_ANSWER, SchedClassifier::load)?;
+        let datapath = Self {
+            maps: maps::Maps::open(&dir)?,
+            dir,
+            programs: Mutex::new(programs),
+            adopted: adopted == maps::PINNED.len(),
+        };
+        tracing::info!(
+            dir = %datapath.dir.display(),
+            adopted = datapath.adopted,
+            "data path loaded"
+        );
+        Ok(datapath)
+    }
+
+    /// Whether the maps were there already, with what a former agent wrote.
+    #[must_use]
+    pub const fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// The seed that the maps' addresses are hashed with; `None` when they are fresh.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hash_seed(&self) -> Result<Option<u64>, Error> {
+        let config = self.config()?;
+        Ok((config.abi == MAP_ABI).then_some(config.hash_seed))
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        let mut config = Config::new_zeroed();
+        self.maps
+            .config
+            .lookup(&0_u32.to_ne_bytes(), config.as_mut_bytes())
+            .doing(|| "cannot read the data path's configuration".to_owned())?;
+        Ok(config)
+    }
+
+    /// Switches the data path on: until then every packet passes. `hash_seed` is that of the
+    /// allocations; when it is not [`Self::hash_seed`], the maps must be rewritten.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn configure(&self, hash_seed: u64) -> Result<(), Error> {
+        let wanted = Config {
+            abi: MAP_ABI,
+            snat_port_min: SNAT_PORTS.0,
+            snat_port_max: SNAT_PORTS.1,
+            icmp_per_second: ICMP_PER_SECOND,
+            vip_icmp_echo: 1,
+            hash_seed,
+        };
+        if self.config()? == wanted {
+            return Ok(());
+        }
+        self.maps
+            .config
+            .update(&0_u32.to_ne_bytes(), wanted.as_bytes())
+            .doing(|| "cannot write the data path's configuration".to_owned())
+    }
+
+    pub(super) fn programs(&self) -> MutexGuard<'_, Ebpf> {
+        // What a panicking holder left is whole: aya's calls do not leave halves.
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the data path below `bpf_dir` down: links, maps and everything in them.
+    ///
+    /// # Errors
+    /// The kernel's. Nothing there is no error.
+    pub fn remove(bpf_dir: &Path) -> Result<(), Error> {
+        pins::remove(bpf_dir)
+    }
+}
+
+fn load<P, L>(programs: &mut Ebpf, name: &'static str, load: L) -> Result<(), Error>
+where
+    for<'a> &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+    L: FnOnce(&mut P) -> Result<(), aya::programs::ProgramError>,
+{
+    let doing = || format!("the kernel refuses program {name}");
+    let program = programs.program_mut(name).ok_or(Error::Missing(name))?;
+    let program = <&mut P>::try_from(program).map_err(aya(doing))?;
+    load(program).map_err(aya(doing))
+}
