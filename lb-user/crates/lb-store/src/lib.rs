@@ -1,1 +1,43 @@
-//! lb-store
+//! Where everything that must survive a restart is kept: load balancers, addresses, amphorae,
+//! secrets, and what was last observed of them.
+//!
+//! What: [`Store`] hands out whole trees ([`lb_model::tree::Tree`]), applies pure changes to them in
+//! one transaction ([`Store::change_tree`]), keeps addresses and amphorae in step with them, answers
+//! lists ([`Store::list`]), and wakes whoever converges on what was written ([`Store::changes`]).
+//!
+//! Invariants: what was acknowledged survives a power cut; a refused change leaves nothing behind; an
+//! address has one owner in its network; one process at a time on a state directory; SQL takes values
+//! as bound parameters only, its texts are constants of this crate.
+//!
+//! Left out on purpose: the rules of the resources (lb-model), what becomes of a change (lb-control).
+
+mod amphora;
+mod db;
+mod decode;
+mod encode;
+pub mod error;
+mod host;
+mod ipam;
+pub mod list;
+mod lock;
+pub mod network;
+pub mod observed;
+pub mod ports;
+mod row;
+pub mod secret;
+mod settings;
+mod store;
+mod tree;
+pub mod vip;
+
+pub use amphora::{AmphoraRow, AmphoraUpdate};
+pub use error::{NetworkError, SecretError, StoreError};
+pub use host::Host;
+pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+pub use lock::StateLock;
+pub use network::{AllocationPool, CatalogError, Network, NetworkCatalog, NetworkDriver, Subnet};
+pub use observed::Stats;
+pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, needed_ports};
+pub use store::{Store, now};
+pub use tree::{Carried, Head};
+pub use vip::{AdditionalVipRequest, VipRequest, Vips};

@@ -1,0 +1,225 @@
+//! Amphora rows: one a slot, made with their load balancer and gone with it.
+//!
+//! An amphora keeps its id, its slot and its addresses over restarts and moves; host, role and status
+//! are the control plane's to set.
+
+use std::net::IpAddr;
+
+use lb_model::{
+    enums::{AmphoraRole, AmphoraStatus, Topology},
+    id::{AmphoraId, LoadBalancerId},
+    resource::{Amphora, LoadBalancer},
+};
+use uuid::Uuid;
+
+use crate::{
+    db::{Builder, Connection, Row},
+    decode::push_ids,
+    error::StoreError,
+    ports::amphora_slots,
+    row::{NewRow, Reader},
+    store::{Store, now},
+};
+
+const AMPHORAE: &str = "amphorae";
+
+/// An amphora with the slot it fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmphoraRow {
+    /// 0, and 1 in an ACTIVE_STANDBY pair.
+    pub slot: u8,
+    /// As the API shows it.
+    pub amphora: Amphora,
+}
+
+/// What the control plane sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmphoraUpdate {
+    /// Host that carries it.
+    pub host: String,
+    /// Part in the pair.
+    pub role: AmphoraRole,
+    /// Life.
+    pub status: AmphoraStatus,
+}
+
+/// Which amphora fills which slot.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Vec<(u8, AmphoraId)>);
+
+impl Slots {
+    pub(crate) fn slot_of(&self, id: AmphoraId) -> Option<u8> {
+        self.0
+            .iter()
+            .find(|(_, other)| *other == id)
+            .map(|(slot, _)| *slot)
+    }
+
+    pub(crate) fn id_of(&self, slot: u8) -> Option<AmphoraId> {
+        self.0
+            .iter()
+            .find(|(other, _)| *other == slot)
+            .map(|(_, id)| *id)
+    }
+}
+
+impl Store {
+    /// The amphorae of a load balancer, by slot.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn amphorae(&self, owner: LoadBalancerId) -> Result<Vec<AmphoraRow>, StoreError> {
+        let mut connection = self.inner.database.read.acquire().await?;
+        load_many(&mut connection, &[owner]).await
+    }
+
+    /// One amphora.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn amphora(&self, id: AmphoraId) -> Result<Option<AmphoraRow>, StoreError> {
+        let row = sqlx::query(SELECT_ONE)
+            .bind(id.to_string())
+            .fetch_optional(&self.inner.database.read)
+            .await?;
+        row.as_ref().map(amphora).transpose()
+    }
+
+    /// Sets what the control plane knows of an amphora. Says whether anything changed; nothing is
+    /// written when not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn update_amphora(
+        &self,
+        id: AmphoraId,
+        update: &AmphoraUpdate,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        let done = sqlx::query(UPDATE)
+            .bind(id.to_string())
+            .bind(&update.host)
+            .bind(update.role.as_str())
+            .bind(update.status.as_str())
+            .bind(now().0)
+            .execute(&mut *transaction)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.commit(transaction).await?;
+        Ok(true)
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.*, p.id AS vrrp_port_id, p.address AS vrrp_ip FROM amphorae a \
+             JOIN load_balancers l ON l.id = a.load_balancer_id \
+             LEFT JOIN ports p ON p.amphora_id = a.id AND p.subnet_id = l.vip_subnet_id ",
+            $rest
+        )
+    };
+}
+
+const SELECT_ONE: &str = select!("WHERE a.id = $1");
+const SELECT_SLOTS: &str = "SELECT id, slot FROM amphorae WHERE load_balancer_id = $1";
+const DELETE_SLOT: &str = "DELETE FROM amphorae WHERE load_balancer_id = $1 AND slot = $2";
+const DELETE_PORTS: &str = "DELETE FROM ports WHERE amphora_id = $1";
+const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, updated_at = $5 \
+     WHERE id = $1 AND (host <> $2 OR role <> $3 OR status <> $4)";
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] =
+    &[SELECT_ONE, SELECT_SLOTS, DELETE_SLOT, DELETE_PORTS, UPDATE];
+
+/// The amphorae of several load balancers.
+pub(crate) async fn load_many(
+    connection: &mut Connection,
+    owners: &[LoadBalancerId],
+) -> Result<Vec<AmphoraRow>, StoreError> {
+    if owners.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = Builder::new(select!("WHERE a.load_balancer_id IN ("));
+    push_ids(&mut query, owners);
+    query.push(" ORDER BY a.load_balancer_id, a.slot");
+    let rows = query.build().fetch_all(connection).await?;
+    rows.iter().map(amphora).collect()
+}
+
+/// Makes the slots of a load balancer exist, and no others.
+pub(crate) async fn ensure(
+    connection: &mut Connection,
+    owner: &LoadBalancer,
+) -> Result<Slots, StoreError> {
+    let owner_id = owner.id.to_string();
+    let rows = sqlx::query(SELECT_SLOTS)
+        .bind(&owner_id)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut slots = Slots::default();
+    let count = amphora_slots(owner.topology);
+    for row in &rows {
+        let read = Reader::new(AMPHORAE, row);
+        let (slot, id): (u8, AmphoraId) = (read.int("slot")?, read.parse("id")?);
+        if slot < count {
+            slots.0.push((slot, id));
+            continue;
+        }
+        sqlx::query(DELETE_PORTS)
+            .bind(id.to_string())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query(DELETE_SLOT)
+            .bind(&owner_id)
+            .bind(i64::from(slot))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for slot in 0..count {
+        if slots.id_of(slot).is_some() {
+            continue;
+        }
+        let id = AmphoraId(Uuid::new_v4());
+        let row = NewRow::new(AMPHORAE, id.0)
+            .text("load_balancer_id", &owner_id)
+            .int("slot", slot)
+            .text("host", "")
+            .text("role", first_role(owner.topology, slot))
+            .text("status", AmphoraStatus::PendingCreate)
+            .int("created_at", now().0);
+        row.upsert(connection).await?;
+        slots.0.push((slot, id));
+    }
+    Ok(slots)
+}
+
+/// The role until an agent says who is active.
+const fn first_role(topology: Topology, slot: u8) -> AmphoraRole {
+    match (topology, slot) {
+        (Topology::Single, _) => AmphoraRole::Standalone,
+        (Topology::ActiveStandby, 0) => AmphoraRole::Master,
+        (Topology::ActiveStandby, _) => AmphoraRole::Backup,
+    }
+}
+
+pub(crate) fn amphora(row: &Row) -> Result<AmphoraRow, StoreError> {
+    let read = Reader::new(AMPHORAE, row);
+    let vrrp_ip: Option<IpAddr> = read.opt_parse("vrrp_ip")?;
+    Ok(AmphoraRow {
+        slot: read.int("slot")?,
+        amphora: Amphora {
+            id: read.parse("id")?,
+            load_balancer_id: read.parse("load_balancer_id")?,
+            host: read.text("host")?,
+            role: read.parse("role")?,
+            status: read.parse("status")?,
+            vrrp_ip,
+            vrrp_port_id: read.opt_parse("vrrp_port_id")?,
+            created_at: read.time("created_at")?,
+            updated_at: read.opt_time("updated_at")?,
+        },
+    })
+}

@@ -1,0 +1,290 @@
+//! Rows back into trees: any number of load balancers in a constant number of queries.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
+
+use lb_model::{
+    id::{L7PolicyId, ListenerId, LoadBalancerId, PoolId},
+    resource::{
+        Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Pool, Vip,
+    },
+    tree::Tree,
+};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::{
+    db::{Builder, Connection, Row},
+    encode::{
+        HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, Ordinals, POOLS,
+    },
+    error::StoreError,
+    row::Reader,
+};
+
+/// Trees as loaded, with what is needed to write one back.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) trees: BTreeMap<LoadBalancerId, Tree>,
+    pub(crate) ordinals: Ordinals,
+}
+
+type Tags = HashMap<Uuid, Vec<String>>;
+type ByParent<P, I> = HashMap<P, Vec<I>>;
+
+/// Loads the trees of these load balancers; an id that does not exist is left out.
+pub(crate) async fn load(
+    connection: &mut Connection,
+    ids: &[LoadBalancerId],
+) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    if ids.is_empty() {
+        return Ok(loaded);
+    }
+    let mut tags = load_tags(connection, ids).await?;
+
+    let mut rules: ByParent<L7PolicyId, L7Rule> = HashMap::new();
+    for row in select(connection, L7RULES, ids).await? {
+        let read = Reader::new(L7RULES, &row);
+        let rule = l7rule(&read, &mut tags)?;
+        loaded.ordinals.insert(rule.id.0, read.int("ordinal")?);
+        add(&mut rules, read.parse("l7policy_id")?, rule);
+    }
+    let mut policies: ByParent<ListenerId, L7Policy> = HashMap::new();
+    for row in select(connection, L7POLICIES, ids).await? {
+        let read = Reader::new(L7POLICIES, &row);
+        let mut policy = l7policy(&read, &mut tags)?;
+        policy.rules = rules.remove(&policy.id).unwrap_or_default();
+        add(&mut policies, read.parse("listener_id")?, policy);
+    }
+    let mut listeners: ByParent<LoadBalancerId, Listener> = HashMap::new();
+    for row in select(connection, LISTENERS, ids).await? {
+        let read = Reader::new(LISTENERS, &row);
+        let mut it = listener(&read, &mut tags)?;
+        it.l7policies = policies.remove(&it.id).unwrap_or_default();
+        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
+        add(&mut listeners, read.parse("load_balancer_id")?, it);
+    }
+    let mut members: ByParent<PoolId, Member> = HashMap::new();
+    for row in select(connection, MEMBERS, ids).await? {
+        let read = Reader::new(MEMBERS, &row);
+        let it = member(&read, &mut tags)?;
+        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
+        add(&mut members, read.parse("pool_id")?, it);
+    }
+    let mut monitors: HashMap<PoolId, HealthMonitor> = HashMap::new();
+    for row in select(connection, HEALTH_MONITORS, ids).await? {
+        let read = Reader::new(HEALTH_MONITORS, &row);
+        monitors.insert(read.parse("pool_id")?, health_monitor(&read, &mut tags)?);
+    }
+    let mut pools: ByParent<LoadBalancerId, Pool> = HashMap::new();
+    for row in select(connection, POOLS, ids).await? {
+        let read = Reader::new(POOLS, &row);
+        let mut it = pool(&read, &mut tags)?;
+        it.members = members.remove(&it.id).unwrap_or_default();
+        it.health_monitor = monitors.remove(&it.id);
+        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
+        add(&mut pools, read.parse("load_balancer_id")?, it);
+    }
+    let mut query = Builder::new("SELECT * FROM load_balancers WHERE id IN (");
+    push_ids(&mut query, ids);
+    for row in query.build().fetch_all(&mut *connection).await? {
+        let load_balancer = load_balancer(&Reader::new(LOAD_BALANCERS, &row), &mut tags)?;
+        let id = load_balancer.id;
+        let tree = Tree {
+            load_balancer,
+            listeners: listeners.remove(&id).unwrap_or_default(),
+            pools: pools.remove(&id).unwrap_or_default(),
+        };
+        loaded.trees.insert(id, tree);
+    }
+    Ok(loaded)
+}
+
+/// Appends the ids as bound parameters and closes the list.
+pub(crate) fn push_ids(query: &mut Builder, ids: &[LoadBalancerId]) {
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id.to_string());
+    }
+    query.push(")");
+}
+
+async fn select(
+    connection: &mut Connection,
+    table: &'static str,
+    ids: &[LoadBalancerId],
+) -> Result<Vec<Row>, StoreError> {
+    // The table is a constant of this crate.
+    let mut query = Builder::new(format!("SELECT * FROM {table} WHERE load_balancer_id IN ("));
+    push_ids(&mut query, ids);
+    query.push(" ORDER BY ordinal, id");
+    Ok(query.build().fetch_all(connection).await?)
+}
+
+async fn load_tags(
+    connection: &mut Connection,
+    ids: &[LoadBalancerId],
+) -> Result<Tags, StoreError> {
+    let mut tags = Tags::new();
+    for row in select_tags(connection, ids).await? {
+        let read = Reader::new("tags", &row);
+        let tag: String = row.try_get("tag")?;
+        tags.entry(read.parse("resource_id")?)
+            .or_default()
+            .push(tag);
+    }
+    Ok(tags)
+}
+
+async fn select_tags(
+    connection: &mut Connection,
+    ids: &[LoadBalancerId],
+) -> Result<Vec<Row>, StoreError> {
+    let mut query = Builder::new("SELECT resource_id, tag FROM tags WHERE load_balancer_id IN (");
+    push_ids(&mut query, ids);
+    query.push(" ORDER BY resource_id, ordinal");
+    Ok(query.build().fetch_all(connection).await?)
+}
+
+fn add<P: Eq + Hash, I>(lists: &mut ByParent<P, I>, parent: P, item: I) {
+    lists.entry(parent).or_default().push(item);
+}
+
+fn common(read: &Reader<'_>, tags: &mut Tags) -> Result<Common, StoreError> {
+    Ok(Common {
+        name: read.text("name")?,
+        description: read.text("description")?,
+        admin_state_up: read.bool("admin_state_up")?,
+        provisioning_status: read.parse("provisioning_status")?,
+        operating_status: read.parse("operating_status")?,
+        created_at: read.time("created_at")?,
+        updated_at: read.opt_time("updated_at")?,
+        tags: tags.remove(&read.parse("id")?).unwrap_or_default(),
+    })
+}
+
+fn load_balancer(read: &Reader<'_>, tags: &mut Tags) -> Result<LoadBalancer, StoreError> {
+    Ok(LoadBalancer {
+        id: read.parse("id")?,
+        project_id: read.text("project_id")?,
+        common: common(read, tags)?,
+        vip: Vip {
+            address: read.parse("vip_address")?,
+            port_id: read.parse("vip_port_id")?,
+            subnet_id: read.parse("vip_subnet_id")?,
+            network_id: read.parse("vip_network_id")?,
+        },
+        additional_vips: read.json("additional_vips")?,
+        provider: read.text("provider")?,
+        topology: read.parse("topology")?,
+        generation: read.int("generation")?,
+        failover_count: read.int("failover_count")?,
+    })
+}
+
+fn listener(read: &Reader<'_>, tags: &mut Tags) -> Result<Listener, StoreError> {
+    Ok(Listener {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        protocol: read.parse("protocol")?,
+        protocol_port: read.int("protocol_port")?,
+        connection_limit: read.opt_int("connection_limit")?,
+        default_pool_id: read.opt_parse("default_pool_id")?,
+        default_tls_container_ref: read.opt_text("default_tls_container_ref")?,
+        sni_container_refs: read.json("sni_container_refs")?,
+        insert_headers: read.json("insert_headers")?,
+        timeout_client_data: read.opt_int("timeout_client_data")?,
+        timeout_member_connect: read.opt_int("timeout_member_connect")?,
+        timeout_member_data: read.opt_int("timeout_member_data")?,
+        timeout_tcp_inspect: read.opt_int("timeout_tcp_inspect")?,
+        client_ca_tls_container_ref: read.opt_text("client_ca_tls_container_ref")?,
+        client_authentication: read.parse("client_authentication")?,
+        client_crl_container_ref: read.opt_text("client_crl_container_ref")?,
+        allowed_cidrs: read.json("allowed_cidrs")?,
+        tls_ciphers: read.opt_text("tls_ciphers")?,
+        tls_versions: read.opt_json("tls_versions")?,
+        alpn_protocols: read.opt_json("alpn_protocols")?,
+        hsts_max_age: read.opt_int("hsts_max_age")?,
+        hsts_include_subdomains: read.bool("hsts_include_subdomains")?,
+        hsts_preload: read.bool("hsts_preload")?,
+        l7policies: Vec::new(),
+    })
+}
+
+fn pool(read: &Reader<'_>, tags: &mut Tags) -> Result<Pool, StoreError> {
+    Ok(Pool {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        protocol: read.parse("protocol")?,
+        lb_algorithm: read.parse("lb_algorithm")?,
+        session_persistence: read.opt_json("session_persistence")?,
+        tls_enabled: read.bool("tls_enabled")?,
+        tls_container_ref: read.opt_text("tls_container_ref")?,
+        ca_tls_container_ref: read.opt_text("ca_tls_container_ref")?,
+        crl_container_ref: read.opt_text("crl_container_ref")?,
+        tls_ciphers: read.opt_text("tls_ciphers")?,
+        tls_versions: read.opt_json("tls_versions")?,
+        alpn_protocols: read.opt_json("alpn_protocols")?,
+        members: Vec::new(),
+        health_monitor: None,
+    })
+}
+
+fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
+    Ok(Member {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        address: read.parse("address")?,
+        protocol_port: read.int("protocol_port")?,
+        weight: read.int("weight")?,
+        backup: read.bool("backup")?,
+        subnet_id: read.opt_parse("subnet_id")?,
+        monitor_address: read.opt_parse("monitor_address")?,
+        monitor_port: read.opt_int("monitor_port")?,
+    })
+}
+
+fn health_monitor(read: &Reader<'_>, tags: &mut Tags) -> Result<HealthMonitor, StoreError> {
+    Ok(HealthMonitor {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        kind: read.parse("type")?,
+        delay: read.int("delay")?,
+        timeout: read.int("timeout")?,
+        max_retries: read.int("max_retries")?,
+        max_retries_down: read.int("max_retries_down")?,
+        http_method: read.opt_text("http_method")?,
+        url_path: read.opt_text("url_path")?,
+        expected_codes: read.opt_text("expected_codes")?,
+        http_version: read.opt_text("http_version")?,
+        domain_name: read.opt_text("domain_name")?,
+    })
+}
+
+fn l7policy(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Policy, StoreError> {
+    Ok(L7Policy {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        action: read.parse("action")?,
+        redirect_pool_id: read.opt_parse("redirect_pool_id")?,
+        redirect_url: read.opt_text("redirect_url")?,
+        redirect_prefix: read.opt_text("redirect_prefix")?,
+        redirect_http_code: read.opt_int("redirect_http_code")?,
+        rules: Vec::new(),
+    })
+}
+
+fn l7rule(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Rule, StoreError> {
+    Ok(L7Rule {
+        id: read.parse("id")?,
+        common: common(read, tags)?,
+        kind: read.parse("type")?,
+        compare_type: read.parse("compare_type")?,
+        key: read.opt_text("rule_key")?,
+        value: read.text("value")?,
+        invert: read.bool("invert")?,
+    })
+}

@@ -1,0 +1,172 @@
+//! Everything the store can answer instead of what was asked.
+//!
+//! lb-api maps these onto HTTP: [`StoreError::Refused`] carries the model's own fault,
+//! [`StoreError::NotFound`] is a 404, [`NetworkError`] and [`SecretError`] say what of the request
+//! does not fit; what is left is the store's trouble, not the client's.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use lb_model::{
+    fault::{Fault, ResourceKind},
+    id::{NetworkId, PortId, SecretId, SubnetId},
+};
+
+/// Why a call to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operation inside the transaction refused; nothing was changed.
+    #[error("refused: {0}")]
+    Refused(Box<Fault>),
+    /// The load balancer (or other aggregate) does not exist.
+    #[error("not found")]
+    NotFound,
+    /// An address, subnet or port does not fit.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A secret is not what it should be.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Another process works on this state directory.
+    #[error("state directory {} is in use by {holder}", path.display())]
+    Locked {
+        /// The state directory.
+        path: PathBuf,
+        /// Who holds it, as it wrote itself down: role and process id.
+        holder: String,
+    },
+    /// A file of the store could not be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// What is stored cannot be read back: a newer version wrote it, or it was edited by hand.
+    #[error("stored data cannot be understood: {0}")]
+    Corrupt(String),
+    /// The schema could not be brought up to date.
+    #[error("database migration failed: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Random numbers, encryption or the commit task failed.
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(Box::new(fault))
+    }
+}
+
+/// What a client is told: what does not fit of its request, or that it is not its fault.
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(fault) => *fault,
+            StoreError::Network(error) => error.into(),
+            StoreError::Secret(error) => error.into(),
+            StoreError::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+                Self::Unavailable("The database does not answer; try again.".to_owned())
+            }
+            ours => Self::Bug(ours.to_string()),
+        }
+    }
+}
+
+impl From<NetworkError> for Fault {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::AddressInUse(_) => Self::Conflict(error.to_string()),
+            request => Self::invalid(request.to_string()),
+        }
+    }
+}
+
+impl From<SecretError> for Fault {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::NotFound(id) => Self::not_found(ResourceKind::Secret, id),
+            SecretError::InUse(_) => Self::Conflict(error.to_string()),
+            request => Self::invalid(request.to_string()),
+        }
+    }
+}
+
+/// Why no address could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// None of port, network and subnet was named.
+    #[error("no VIP port, network or subnet was named")]
+    NothingNamed,
+    /// No such network in the configuration.
+    #[error("network {0} not found")]
+    NetworkNotFound(NetworkId),
+    /// No such subnet in the configuration.
+    #[error("subnet {0} not found")]
+    SubnetNotFound(SubnetId),
+    /// No such port.
+    #[error("port {0} not found")]
+    PortNotFound(PortId),
+    /// The port belongs to something else.
+    #[error("port {0} is already in use")]
+    PortInUse(PortId),
+    /// Subnet and network do not belong together.
+    #[error("subnet {subnet} is not part of network {network}")]
+    SubnetNotInNetwork {
+        /// Named subnet.
+        subnet: SubnetId,
+        /// Named network.
+        network: NetworkId,
+    },
+    /// The address is in none of the network's subnets.
+    #[error("address {0} is in none of the subnets it could be taken from")]
+    AddressOutside(IpAddr),
+    /// Network, broadcast or gateway address.
+    #[error("address {0} is reserved in its subnet")]
+    AddressReserved(IpAddr),
+    /// Taken already (409).
+    #[error("address {0} is already in use")]
+    AddressInUse(IpAddr),
+    /// Every address of the allocation pools is taken.
+    #[error("no free address is left in subnet {0}")]
+    Exhausted(SubnetId),
+    /// A subnet was named twice among the VIPs.
+    #[error("subnet {0} is named more than once for the VIPs")]
+    DuplicateVipSubnet(SubnetId),
+    /// The additional VIPs are not in the primary's network.
+    #[error("subnet {0} is not in the network of the primary VIP")]
+    OtherNetwork(SubnetId),
+    /// The network has no subnet to take a VIP from.
+    #[error("network {0} has no subnet with enough free addresses")]
+    NoUsableSubnet(NetworkId),
+}
+
+/// Why a secret cannot be used. Never holds any of its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// The reference does not end in a UUID.
+    #[error("'{0}' is no reference to a secret")]
+    BadReference(String),
+    /// No such secret.
+    #[error("secret {0} not found")]
+    NotFound(SecretId),
+    /// A listener or pool refers to it (409).
+    #[error("secret {0} is in use")]
+    InUse(SecretId),
+    /// Neither PKCS#12 without a password nor PEM with certificate and key.
+    #[error("secret is no certificate bundle: {0}")]
+    NotABundle(String),
+    /// Larger than [`crate::secret::PAYLOAD_BYTES_MAX`].
+    #[error("secret is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The private key belongs to another certificate.
+    #[error("the private key does not match the certificate")]
+    KeyMismatch,
+    /// The certificate names no host: neither CN nor SAN dNSName.
+    #[error("the certificate has neither a common name nor a DNS subject alternative name")]
+    NoHostNames,
+}

@@ -1,0 +1,38 @@
+//! Named values of the installation as a whole, such as the epoch that orders desired state across
+//! restored backups.
+
+use crate::{error::StoreError, store::Store};
+
+impl Store {
+    /// A setting, when it was ever set.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let value = sqlx::query_scalar(SELECT)
+            .bind(name)
+            .fetch_optional(&self.inner.database.read)
+            .await?;
+        Ok(value)
+    }
+
+    /// Sets a setting.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        sqlx::query(UPSERT)
+            .bind(name)
+            .bind(value)
+            .execute(&self.inner.database.write)
+            .await?;
+        Ok(())
+    }
+}
+
+const SELECT: &str = "SELECT value FROM settings WHERE name = $1";
+const UPSERT: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[SELECT, UPSERT];

@@ -1,0 +1,392 @@
+//! Load balancers as wholes: created, read and changed one tree at a time.
+//!
+//! A change is one write transaction: load, apply a pure operation, write the rows that differ, make
+//! amphorae and ports what the tree now needs, commit, wake. When the operation refuses, or an address
+//! cannot be had, nothing has changed. A load balancer that the operation left in DELETED is removed
+//! with all that hangs on it, its addresses included.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use lb_model::{
+    enums::ProvisioningStatus,
+    fault::Fault,
+    id::{
+        HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId,
+        SecretId,
+    },
+    time::Timestamp,
+    tree::Tree,
+};
+use uuid::Uuid;
+
+use crate::{
+    amphora::{self, AmphoraRow},
+    db::Connection,
+    decode::{Loaded, load},
+    encode::{
+        Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
+        Ordinals, POOLS, encode,
+    },
+    error::StoreError,
+    ipam::load_ports,
+    observed::load_health,
+    ports::Port,
+    row::Reader,
+    store::Store,
+    vip::{VipRequest, Vips},
+};
+
+/// What is needed to compare desired with observed, without loading the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which load balancer.
+    pub id: LoadBalancerId,
+    /// Its project.
+    pub project_id: String,
+    /// Its newest generation.
+    pub generation: u64,
+    /// Where it stands.
+    pub provisioning_status: ProvisioningStatus,
+    /// Last change.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Everything a specification is built from, read at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carried {
+    /// The load balancer.
+    pub tree: Tree,
+    /// Its amphorae, by slot.
+    pub amphorae: Vec<AmphoraRow>,
+    /// Its addresses, VIPs included.
+    pub ports: Vec<Port>,
+    /// Last known health; a member never probed is not in it.
+    pub member_health: HashMap<MemberId, bool>,
+}
+
+impl Store {
+    /// Creates a load balancer: reserves its VIPs, then stores the tree that `build` makes with them.
+    ///
+    /// # Errors
+    /// [`StoreError::Network`] when the VIPs cannot be had, [`StoreError::Refused`] with the fault of
+    /// `build`; nothing is left behind.
+    pub async fn create_tree<F>(
+        &self,
+        id: LoadBalancerId,
+        project_id: &str,
+        vips: &VipRequest,
+        build: F,
+    ) -> Result<Tree, StoreError>
+    where
+        F: FnOnce(Vips) -> Result<Tree, Fault> + Send,
+    {
+        let mut transaction = self.begin_write().await?;
+        let vips = self
+            .reserve_vips(&mut transaction, id, project_id, vips)
+            .await?;
+        let tree = build(vips)?;
+        if tree.load_balancer.id != id {
+            return Err(StoreError::Internal(
+                "the tree has another id than its addresses",
+            ));
+        }
+        let encoded = encode(&tree, &Ordinals::new())?;
+        save(&mut transaction, id, &Encoded::default(), encoded).await?;
+        self.reconcile_ports(&mut transaction, &tree).await?;
+        self.commit(transaction).await?;
+        Ok(tree)
+    }
+
+    /// A load balancer with all its objects.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn read_tree(&self, id: LoadBalancerId) -> Result<Option<Tree>, StoreError> {
+        let mut transaction = self.begin_read().await?;
+        Ok(load(&mut transaction, &[id]).await?.trees.remove(&id))
+    }
+
+    /// Several load balancers, in a constant number of queries. Unknown ids are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn read_trees(
+        &self,
+        ids: &[LoadBalancerId],
+    ) -> Result<BTreeMap<LoadBalancerId, Tree>, StoreError> {
+        let mut transaction = self.begin_read().await?;
+        Ok(load(&mut transaction, ids).await?.trees)
+    }
+
+    /// Changes a load balancer by `change`, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with the fault of `change`, or a 404 when there is no such load
+    /// balancer; nothing has changed then.
+    pub async fn change_tree<T, F>(&self, id: LoadBalancerId, change: F) -> Result<T, StoreError>
+    where
+        F: FnOnce(&mut Tree) -> Result<T, Fault> + Send,
+        T: Send,
+    {
+        let mut transaction = self.begin_write().await?;
+        let Loaded {
+            mut trees,
+            ordinals,
+        } = load(&mut transaction, &[id]).await?;
+        let before = trees.remove(&id).ok_or_else(|| id.not_found())?;
+        let mut after = before.clone();
+        let value = change(&mut after)?;
+        if after.load_balancer.id != id {
+            return Err(StoreError::Internal("a change must not change the id"));
+        }
+        if after == before {
+            return Ok(value);
+        }
+        if after.load_balancer.common.provisioning_status == ProvisioningStatus::Deleted {
+            remove(&mut transaction, id).await?;
+        } else {
+            let (old, new) = (encode(&before, &ordinals)?, encode(&after, &ordinals)?);
+            save(&mut transaction, id, &old, new).await?;
+            self.reconcile_ports(&mut transaction, &after).await?;
+        }
+        self.commit(transaction).await?;
+        Ok(value)
+    }
+
+    /// Removes a load balancer and frees its addresses. Says whether there was one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn remove_tree(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        let existed = remove(&mut transaction, id).await?;
+        self.commit(transaction).await?;
+        Ok(existed)
+    }
+
+    /// What an agent's specification is built from, as of one moment.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn read_carried(&self, id: LoadBalancerId) -> Result<Option<Carried>, StoreError> {
+        let mut transaction = self.begin_read().await?;
+        let Some(tree) = load(&mut transaction, &[id]).await?.trees.remove(&id) else {
+            return Ok(None);
+        };
+        Ok(Some(Carried {
+            tree,
+            amphorae: amphora::load_many(&mut transaction, &[id]).await?,
+            ports: load_ports(&mut transaction, id).await?,
+            member_health: load_health(&mut transaction, id).await?,
+        }))
+    }
+
+    /// Every load balancer with its generation: what sync compares.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn generations(&self) -> Result<BTreeMap<LoadBalancerId, u64>, StoreError> {
+        let heads = self.heads().await?;
+        Ok(heads
+            .into_iter()
+            .map(|head| (head.id, head.generation))
+            .collect())
+    }
+
+    /// Every load balancer in short.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        let rows = sqlx::query(SELECT_HEADS)
+            .fetch_all(&self.inner.database.read)
+            .await?;
+        let heads = rows.iter().map(|row| {
+            let read = Reader::new(LOAD_BALANCERS, row);
+            Ok(Head {
+                id: read.parse("id")?,
+                project_id: read.text("project_id")?,
+                generation: read.int("generation")?,
+                provisioning_status: read.parse("provisioning_status")?,
+                updated_at: read.opt_time("updated_at")?,
+            })
+        });
+        heads.collect()
+    }
+
+    async fn owner(
+        &self,
+        sql: &'static str,
+        id: Uuid,
+    ) -> Result<Option<LoadBalancerId>, StoreError> {
+        let owner: Option<String> = sqlx::query_scalar(sql)
+            .bind(id.to_string())
+            .fetch_optional(&self.inner.database.read)
+            .await?;
+        let parse = |text: String| text.parse().map_err(|_invalid| StoreError::Corrupt(text));
+        owner.map(parse).transpose()
+    }
+}
+
+macro_rules! owners {
+    ($($(#[$doc:meta])* $name:ident($id:ty) = $table:literal),+ $(,)?) => {
+        impl Store {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// The database's.
+            pub async fn $name(&self, id: $id) -> Result<Option<LoadBalancerId>, StoreError> {
+                const SQL: &str = concat!("SELECT load_balancer_id FROM ", $table, " WHERE id = $1");
+                self.owner(SQL, id.0).await
+            }
+        )+}
+    };
+}
+
+owners!(
+    /// The load balancer a listener belongs to.
+    owner_of_listener(ListenerId) = "listeners",
+    /// The load balancer a pool belongs to.
+    owner_of_pool(PoolId) = "pools",
+    /// The load balancer a member belongs to.
+    owner_of_member(MemberId) = "members",
+    /// The load balancer a health monitor belongs to.
+    owner_of_monitor(HealthMonitorId) = "health_monitors",
+    /// The load balancer an L7 policy belongs to.
+    owner_of_policy(L7PolicyId) = "l7policies",
+    /// The load balancer an L7 rule belongs to.
+    owner_of_rule(L7RuleId) = "l7rules",
+);
+
+const SELECT_HEADS: &str = "SELECT id, project_id, generation, provisioning_status, updated_at \
+     FROM load_balancers ORDER BY id";
+const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
+const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
+const INSERT_TAG: &str =
+    "INSERT INTO tags (resource_id, tag, ordinal, load_balancer_id) VALUES ($1, $2, $3, $4)";
+const DELETE_CONSUMER: &str = "DELETE FROM secret_consumers WHERE load_balancer_id = $1";
+const INSERT_CONSUMER: &str =
+    "INSERT INTO secret_consumers (load_balancer_id, secret_id) VALUES ($1, $2)";
+const FORGET_HEALTH: &str = "DELETE FROM member_health WHERE member_id IN (SELECT m.id \
+     FROM members m JOIN health_monitors h ON h.pool_id = m.pool_id WHERE h.id = $1)";
+
+/// Children first, so that nothing is removed twice.
+const DELETES: &[(&str, &str)] = &[
+    (L7RULES, "DELETE FROM l7rules WHERE id = $1"),
+    (L7POLICIES, "DELETE FROM l7policies WHERE id = $1"),
+    (LISTENERS, "DELETE FROM listeners WHERE id = $1"),
+    (MEMBERS, "DELETE FROM members WHERE id = $1"),
+    (HEALTH_MONITORS, "DELETE FROM health_monitors WHERE id = $1"),
+    (POOLS, "DELETE FROM pools WHERE id = $1"),
+];
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[
+    SELECT_HEADS,
+    DELETE_TREE,
+    DELETE_TAGS,
+    INSERT_TAG,
+    DELETE_CONSUMER,
+    INSERT_CONSUMER,
+    FORGET_HEALTH,
+    "DELETE FROM l7rules WHERE id = $1",
+];
+
+async fn remove(connection: &mut Connection, id: LoadBalancerId) -> Result<bool, StoreError> {
+    let done = sqlx::query(DELETE_TREE)
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Writes what differs between two states of a tree.
+async fn save(
+    connection: &mut Connection,
+    owner: LoadBalancerId,
+    old: &Encoded,
+    new: Encoded,
+) -> Result<(), StoreError> {
+    let kept: HashSet<Uuid> = new.rows.iter().map(|row| row.id).collect();
+    for (table, sql) in DELETES {
+        let gone = old
+            .rows
+            .iter()
+            .filter(|row| row.table == *table && !kept.contains(&row.id));
+        for row in gone {
+            let id = row.id.to_string();
+            if *table == HEALTH_MONITORS {
+                sqlx::query(FORGET_HEALTH)
+                    .bind(&id)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            sqlx::query(DELETE_TAGS)
+                .bind(&id)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query(*sql)
+                .bind(&id)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
+    for row in new.rows {
+        if before.get(&row.id) != Some(&&row) {
+            row.upsert(connection).await?;
+        }
+    }
+    let no_tags = Vec::new();
+    for (id, tags) in &new.tags {
+        let known = old.tags.get(id).unwrap_or(&no_tags);
+        if known != tags {
+            save_tags(connection, owner, *id, tags).await?;
+        }
+    }
+    if old.secrets != new.secrets {
+        save_consumers(connection, owner, new.secrets.iter()).await?;
+    }
+    Ok(())
+}
+
+async fn save_tags(
+    connection: &mut Connection,
+    owner: LoadBalancerId,
+    id: Uuid,
+    tags: &[String],
+) -> Result<(), StoreError> {
+    sqlx::query(DELETE_TAGS)
+        .bind(id.to_string())
+        .execute(&mut *connection)
+        .await?;
+    for (tag, ordinal) in tags.iter().zip(0_i64..) {
+        sqlx::query(INSERT_TAG)
+            .bind(id.to_string())
+            .bind(tag)
+            .bind(ordinal)
+            .bind(owner.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn save_consumers(
+    connection: &mut Connection,
+    owner: LoadBalancerId,
+    secrets: impl Iterator<Item = &SecretId> + Send,
+) -> Result<(), StoreError> {
+    sqlx::query(DELETE_CONSUMER)
+        .bind(owner.to_string())
+        .execute(&mut *connection)
+        .await?;
+    for secret in secrets {
+        sqlx::query(INSERT_CONSUMER)
+            .bind(owner.to_string())
+            .bind(secret.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
