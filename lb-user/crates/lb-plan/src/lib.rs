@@ -1,3 +1,4 @@
 //! lb-plan
 
 pub mod datapath;
+pub mod spec;

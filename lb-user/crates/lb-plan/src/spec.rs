@@ -1,0 +1,359 @@
+//! From one load balancer's objects to what a host must carry: [`LoadBalancerSpec`].
+//!
+//! What: [`build`] leaves out what is switched off or being deleted, decides who handles each
+//! listener's packets, fills in defaults, and says which listeners cannot be served and why.
+//!
+//! Invariants: pure; the same objects give the same spec, whatever their statuses. A listener that
+//! cannot be served never keeps the others from being served.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_model::{
+    defaults,
+    enums::{L7PolicyAction, ListenerProtocol, OperatingStatus, ProvisioningStatus},
+    id::{ListenerId, MemberId, PoolId, SubnetId},
+    resource::{Common, HealthMonitor, L7Policy, Listener, LoadBalancer, Member, Pool, Vip},
+    spec::{
+        AmphoraSpec, CertificateSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, MemberSpec,
+        PoolSpec, PortSpec, SubnetSpec, VipSpec,
+    },
+    tree::Tree,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Everything a spec is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The load balancer with everything below it.
+    pub tree: &'a Tree,
+    /// Its amphorae with their addresses, by slot.
+    pub amphorae: &'a [AmphoraSpec],
+    /// Source addresses for XDP NAT.
+    pub snat: &'a [PortSpec],
+    /// Every subnet there is.
+    pub subnets: &'a [SubnetSpec],
+    /// The certificates that its listeners name and that could be read.
+    pub certificates: &'a [CertificateSpec],
+    /// Last known health of its members; one never probed is not in it.
+    pub health: &'a BTreeMap<MemberId, bool>,
+}
+
+/// A spec, and what had to stay out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// What the host must carry.
+    pub spec: LoadBalancerSpec,
+    /// Enabled listeners that cannot be served.
+    pub unservable: Vec<Unservable>,
+}
+
+/// A listener that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unservable {
+    /// Which one.
+    pub listener_id: ListenerId,
+    /// Why, for the operator.
+    pub reason: String,
+}
+
+/// A load balancer that cannot be carried at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A subnet in use was taken out of the configuration.
+    #[error("subnet {0} is not in the configuration any more")]
+    UnknownSubnet(SubnetId),
+    /// Amphora rows are made with the load balancer; without them there is nothing to steer to.
+    #[error("it has no amphora")]
+    NoAmphora,
+}
+
+/// Makes the spec.
+///
+/// # Errors
+/// When the load balancer as a whole cannot be carried.
+pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
+    let Tree {
+        load_balancer,
+        listeners,
+        pools,
+    } = inputs.tree;
+    if inputs.amphorae.is_empty() {
+        return Err(SpecError::NoAmphora);
+    }
+    let usable: BTreeSet<PoolId> = pools
+        .iter()
+        .filter(|pool| in_use(&pool.common))
+        .map(|pool| pool.id)
+        .collect();
+    let mut unservable = Vec::new();
+    let mut served = Vec::new();
+    for listener in listeners.iter().filter(|listener| in_use(&listener.common)) {
+        match missing_certificate(listener, inputs.certificates) {
+            None => served.push(listener_spec(listener, &usable)),
+            Some(reference) => unservable.push(Unservable {
+                listener_id: listener.id,
+                reason: format!("certificate {reference} cannot be read"),
+            }),
+        }
+    }
+    let reachable = reachable(&served);
+    let pools: Vec<PoolSpec> = pools
+        .iter()
+        .filter(|pool| usable.contains(&pool.id))
+        .filter(|pool| reachable.contains(&pool.id) || monitor(pool).is_some())
+        .map(|pool| pool_spec(pool, load_balancer, inputs.health))
+        .collect();
+    let vips: Vec<VipSpec> = vips(load_balancer)
+        .map(|vip| VipSpec {
+            address: vip.address,
+            subnet_id: vip.subnet_id,
+        })
+        .collect();
+    let certificates = named_certificates(&served, inputs.certificates);
+    let subnets = named_subnets(&vips, &pools, &inputs)?;
+    let spec = LoadBalancerSpec {
+        id: load_balancer.id,
+        project_id: load_balancer.project_id.clone(),
+        generation: load_balancer.generation,
+        enabled: load_balancer.common.admin_state_up,
+        topology: load_balancer.topology,
+        failover_count: load_balancer.failover_count,
+        vips,
+        amphorae: inputs.amphorae.to_vec(),
+        snat: inputs.snat.to_vec(),
+        subnets,
+        listeners: served,
+        pools,
+        certificates,
+    };
+    Ok(Built { spec, unservable })
+}
+
+/// Every certificate that the listeners of a tree need: references to read before [`build`].
+#[must_use]
+pub fn certificate_refs(tree: &Tree) -> BTreeSet<String> {
+    let served = tree
+        .listeners
+        .iter()
+        .filter(|listener| in_use(&listener.common));
+    served
+        .flat_map(listener_certificates)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The subnet through which a member is reached: its own, else that of the first VIP of its family.
+#[must_use]
+pub fn member_subnet(load_balancer: &LoadBalancer, member: &Member) -> SubnetId {
+    let same_family = |vip: &&Vip| vip.address.is_ipv4() == member.address.is_ipv4();
+    member.subnet_id.unwrap_or_else(|| {
+        vips(load_balancer)
+            .find(same_family)
+            .unwrap_or(&load_balancer.vip)
+            .subnet_id
+    })
+}
+
+/// Who handles a listener's packets. Octavia's HTTPS passes TLS through, which is a proxy's work
+/// until the fast path does it.
+#[must_use]
+pub const fn path(protocol: ListenerProtocol) -> ListenerPath {
+    match protocol {
+        ListenerProtocol::Tcp | ListenerProtocol::Udp | ListenerProtocol::Sctp => ListenerPath::Xdp,
+        ListenerProtocol::Http
+        | ListenerProtocol::Https
+        | ListenerProtocol::TerminatedHttps
+        | ListenerProtocol::Prometheus => ListenerPath::Amphora,
+    }
+}
+
+fn vips(load_balancer: &LoadBalancer) -> impl Iterator<Item = &Vip> {
+    std::iter::once(&load_balancer.vip).chain(&load_balancer.additional_vips)
+}
+
+/// Switched on, and not on its way out.
+fn in_use(common: &Common) -> bool {
+    common.admin_state_up
+        && !matches!(
+            common.provisioning_status,
+            ProvisioningStatus::PendingDelete | ProvisioningStatus::Deleted
+        )
+}
+
+fn listener_spec(listener: &Listener, usable: &BTreeSet<PoolId>) -> ListenerSpec {
+    let (default, sni) = if listener.protocol == ListenerProtocol::TerminatedHttps {
+        (
+            listener.default_tls_container_ref.clone(),
+            listener.sni_container_refs.clone(),
+        )
+    } else {
+        (None, Vec::new())
+    };
+    ListenerSpec {
+        id: listener.id,
+        protocol: listener.protocol,
+        port: listener.protocol_port,
+        path: path(listener.protocol),
+        connection_limit: listener
+            .connection_limit
+            .and_then(|limit| u64::try_from(limit).ok()),
+        allowed_cidrs: listener.allowed_cidrs.clone(),
+        default_certificate: default,
+        sni_certificates: sni,
+        insert_headers: listener
+            .insert_headers
+            .iter()
+            .filter(|(_, value)| value.eq_ignore_ascii_case("true"))
+            .map(|(name, _)| name.clone())
+            .collect(),
+        timeout_client_data_ms: timeout(listener.timeout_client_data, defaults::TIMEOUT_DATA_MS),
+        timeout_member_connect_ms: timeout(
+            listener.timeout_member_connect,
+            defaults::TIMEOUT_MEMBER_CONNECT_MS,
+        ),
+        timeout_member_data_ms: timeout(listener.timeout_member_data, defaults::TIMEOUT_DATA_MS),
+        default_pool_id: listener.default_pool_id.filter(|id| usable.contains(id)),
+        l7policies: listener
+            .l7policies
+            .iter()
+            .filter_map(|policy| policy_spec(policy, usable))
+            .collect(),
+    }
+}
+
+fn timeout(given: Option<i64>, default: i64) -> u64 {
+    u64::try_from(given.unwrap_or(default)).unwrap_or(0)
+}
+
+/// A policy with what of it is in force; `None` when it can never match or has nowhere to send to.
+fn policy_spec(policy: &L7Policy, usable: &BTreeSet<PoolId>) -> Option<L7Policy> {
+    let nowhere = policy.action == L7PolicyAction::RedirectToPool
+        && !policy
+            .redirect_pool_id
+            .is_some_and(|id| usable.contains(&id));
+    if !in_use(&policy.common) || nowhere {
+        return None;
+    }
+    let mut policy = policy.clone();
+    policy.rules.retain(|rule| in_use(&rule.common));
+    if policy.rules.is_empty() {
+        return None;
+    }
+    settle(&mut policy.common);
+    for rule in &mut policy.rules {
+        settle(&mut rule.common);
+    }
+    Some(policy)
+}
+
+/// Statuses mean nothing on a host: without them the same objects always give the same spec.
+fn settle(common: &mut Common) {
+    common.provisioning_status = ProvisioningStatus::Active;
+    common.operating_status = OperatingStatus::Online;
+    common.updated_at = None;
+}
+
+fn pool_spec(pool: &Pool, owner: &LoadBalancer, health: &BTreeMap<MemberId, bool>) -> PoolSpec {
+    let monitor = monitor(pool);
+    let members = pool.members.iter().filter(|member| in_use(&member.common));
+    PoolSpec {
+        id: pool.id,
+        protocol: pool.protocol,
+        lb_algorithm: pool.lb_algorithm,
+        members: members
+            .map(|member| MemberSpec {
+                id: member.id,
+                address: member.address,
+                port: member.protocol_port,
+                weight: member.weight,
+                backup: member.backup,
+                subnet_id: member_subnet(owner, member),
+                monitor_address: member.monitor_address,
+                monitor_port: member.monitor_port,
+                // What an earlier monitor found says nothing without one.
+                last_known_up: monitor.and_then(|_| health.get(&member.id).copied()),
+            })
+            .collect(),
+        health_monitor: monitor.map(|monitor| {
+            let mut monitor = monitor.clone();
+            settle(&mut monitor.common);
+            monitor
+        }),
+    }
+}
+
+fn monitor(pool: &Pool) -> Option<&HealthMonitor> {
+    pool.health_monitor
+        .as_ref()
+        .filter(|monitor| in_use(&monitor.common))
+}
+
+fn reachable(listeners: &[ListenerSpec]) -> BTreeSet<PoolId> {
+    let targets = |listener: &ListenerSpec| {
+        let policies = listener
+            .l7policies
+            .iter()
+            .filter_map(|policy| policy.redirect_pool_id);
+        listener
+            .default_pool_id
+            .into_iter()
+            .chain(policies)
+            .collect::<Vec<_>>()
+    };
+    listeners.iter().flat_map(targets).collect()
+}
+
+fn listener_certificates(listener: &Listener) -> impl Iterator<Item = &str> {
+    let terminates = listener.protocol == ListenerProtocol::TerminatedHttps;
+    let default = listener.default_tls_container_ref.iter();
+    default
+        .chain(&listener.sni_container_refs)
+        .filter(move |_| terminates)
+        .map(String::as_str)
+}
+
+fn missing_certificate<'a>(listener: &'a Listener, found: &[CertificateSpec]) -> Option<&'a str> {
+    listener_certificates(listener).find(|wanted| !found.iter().any(|one| one.id == *wanted))
+}
+
+fn named_certificates(
+    listeners: &[ListenerSpec],
+    found: &[CertificateSpec],
+) -> Vec<CertificateSpec> {
+    let named: BTreeSet<&str> = listeners
+        .iter()
+        .flat_map(|listener| {
+            listener
+                .default_certificate
+                .iter()
+                .chain(&listener.sni_certificates)
+        })
+        .map(String::as_str)
+        .collect();
+    let named = named.into_iter();
+    named
+        .filter_map(|id| found.iter().find(|one| one.id == id).cloned())
+        .collect()
+}
+
+fn named_subnets(
+    vips: &[VipSpec],
+    pools: &[PoolSpec],
+    inputs: &Inputs<'_>,
+) -> Result<Vec<SubnetSpec>, SpecError> {
+    let members = pools.iter().flat_map(|pool| &pool.members);
+    let ports = inputs.amphorae.iter().flat_map(|amphora| &amphora.ports);
+    let named: BTreeSet<SubnetId> = vips
+        .iter()
+        .map(|vip| vip.subnet_id)
+        .chain(members.map(|member| member.subnet_id))
+        .chain(ports.chain(inputs.snat).map(|port| port.subnet_id))
+        .collect();
+    let find = |id: SubnetId| {
+        let found = inputs.subnets.iter().find(|subnet| subnet.id == id);
+        found.cloned().ok_or(SpecError::UnknownSubnet(id))
+    };
+    named.into_iter().map(find).collect()
+}

@@ -1,0 +1,415 @@
+use std::net::IpAddr;
+
+use lb_model::{
+    enums::{
+        ClientAuthentication, HealthMonitorType, L7RuleCompareType, L7RuleType, LbAlgorithm,
+        ListenerProtocol, PoolProtocol, Topology,
+    },
+    id::{AmphoraId, HealthMonitorId, L7PolicyId, L7RuleId, LoadBalancerId, NetworkId, PortId},
+    resource::L7Rule,
+    secret::Secret,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use super::*;
+
+const VIP_SUBNET: u128 = 0xa0;
+const MEMBER_SUBNET: u128 = 0xa1;
+
+fn id<T: From<Uuid>>(number: u128) -> T {
+    T::from(Uuid::from_u128(number))
+}
+
+fn common() -> Common {
+    Common {
+        name: String::new(),
+        description: String::new(),
+        admin_state_up: true,
+        provisioning_status: ProvisioningStatus::Active,
+        operating_status: OperatingStatus::Online,
+        created_at: Timestamp(0),
+        updated_at: None,
+        tags: Vec::new(),
+    }
+}
+
+fn vip(address: &str, subnet: u128) -> Vip {
+    Vip {
+        address: address.parse().unwrap(),
+        port_id: id::<PortId>(1),
+        subnet_id: id(subnet),
+        network_id: id::<NetworkId>(2),
+    }
+}
+
+fn listener(number: u128, protocol: ListenerProtocol, pool: Option<u128>) -> Listener {
+    Listener {
+        id: id(number),
+        common: common(),
+        protocol,
+        protocol_port: 80,
+        connection_limit: Some(-1),
+        default_pool_id: pool.map(id),
+        default_tls_container_ref: None,
+        sni_container_refs: Vec::new(),
+        insert_headers: BTreeMap::new(),
+        timeout_client_data: None,
+        timeout_member_connect: Some(7),
+        timeout_member_data: None,
+        timeout_tcp_inspect: None,
+        client_ca_tls_container_ref: None,
+        client_authentication: ClientAuthentication::None,
+        client_crl_container_ref: None,
+        allowed_cidrs: Vec::new(),
+        tls_ciphers: None,
+        tls_versions: None,
+        alpn_protocols: None,
+        hsts_max_age: None,
+        hsts_include_subdomains: false,
+        hsts_preload: false,
+        l7policies: Vec::new(),
+    }
+}
+
+fn member(number: u128, address: &str) -> Member {
+    Member {
+        id: id(number),
+        common: common(),
+        address: address.parse().unwrap(),
+        protocol_port: 8080,
+        weight: 1,
+        backup: false,
+        subnet_id: None,
+        monitor_address: None,
+        monitor_port: None,
+    }
+}
+
+fn pool(number: u128) -> Pool {
+    Pool {
+        id: id(number),
+        common: common(),
+        protocol: PoolProtocol::Http,
+        lb_algorithm: LbAlgorithm::RoundRobin,
+        session_persistence: None,
+        tls_enabled: false,
+        tls_container_ref: None,
+        ca_tls_container_ref: None,
+        crl_container_ref: None,
+        tls_ciphers: None,
+        tls_versions: None,
+        alpn_protocols: None,
+        members: vec![member(number + 100, "192.0.2.50")],
+        health_monitor: None,
+    }
+}
+
+fn monitored() -> HealthMonitor {
+    HealthMonitor {
+        id: id::<HealthMonitorId>(0x30),
+        common: common(),
+        kind: HealthMonitorType::Http,
+        delay: 1,
+        timeout: 1,
+        max_retries: 1,
+        max_retries_down: 1,
+        http_method: None,
+        url_path: None,
+        expected_codes: None,
+        http_version: None,
+        domain_name: None,
+    }
+}
+
+fn policy(number: u128, pool: Option<u128>) -> L7Policy {
+    L7Policy {
+        id: id::<L7PolicyId>(number),
+        common: common(),
+        action: if pool.is_some() {
+            L7PolicyAction::RedirectToPool
+        } else {
+            L7PolicyAction::Reject
+        },
+        redirect_pool_id: pool.map(id),
+        redirect_url: None,
+        redirect_prefix: None,
+        redirect_http_code: None,
+        rules: vec![L7Rule {
+            id: id::<L7RuleId>(number + 1),
+            common: common(),
+            kind: L7RuleType::Path,
+            compare_type: L7RuleCompareType::StartsWith,
+            key: None,
+            value: "/api".to_owned(),
+            invert: false,
+        }],
+    }
+}
+
+/// listener 1 → pool 11, with a policy to pool 12.
+fn tree() -> Tree {
+    let mut first = listener(1, ListenerProtocol::Http, Some(11));
+    first.l7policies.push(policy(0x20, Some(12)));
+    Tree {
+        load_balancer: LoadBalancer {
+            id: id::<LoadBalancerId>(0xff),
+            project_id: "p".to_owned(),
+            common: common(),
+            vip: vip("192.0.2.10", VIP_SUBNET),
+            additional_vips: vec![vip("2001:db8::10", 0xa6)],
+            provider: "amphora".to_owned(),
+            topology: Topology::Single,
+            generation: 9,
+            failover_count: 2,
+        },
+        listeners: vec![first],
+        pools: vec![pool(11), pool(12)],
+    }
+}
+
+fn certificate(name: &str) -> CertificateSpec {
+    CertificateSpec {
+        id: name.to_owned(),
+        chain_pem: String::new(),
+        key_pem: Secret::new(String::new()),
+        hosts: Vec::new(),
+    }
+}
+
+fn subnet(number: u128, cidr: &str) -> SubnetSpec {
+    SubnetSpec {
+        id: id(number),
+        network_id: id(2),
+        segment: 1,
+        cidr: cidr.parse().unwrap(),
+        gateway_ip: None,
+    }
+}
+
+fn build_with(tree: &Tree, certificates: &[CertificateSpec]) -> Result<Built, SpecError> {
+    let port = |subnet: u128, address: &str| PortSpec {
+        subnet_id: id(subnet),
+        address: address.parse().unwrap(),
+    };
+    build(Inputs {
+        tree,
+        amphorae: &[AmphoraSpec {
+            id: id::<AmphoraId>(0x40),
+            ports: vec![port(VIP_SUBNET, "192.0.2.20")],
+        }],
+        snat: &[],
+        subnets: &[
+            subnet(VIP_SUBNET, "192.0.2.0/24"),
+            subnet(MEMBER_SUBNET, "198.51.100.0/24"),
+            subnet(0xa6, "2001:db8::/64"),
+            subnet(0xa9, "203.0.113.0/24"),
+        ],
+        certificates,
+        health: &BTreeMap::from([(id(111), false)]),
+    })
+}
+
+fn spec(tree: &Tree) -> LoadBalancerSpec {
+    build_with(tree, &[]).unwrap().spec
+}
+
+fn pools(tree: &Tree) -> Vec<PoolId> {
+    spec(tree).pools.iter().map(|pool| pool.id).collect()
+}
+
+#[test]
+fn a_whole_tree_comes_through_with_its_defaults() {
+    let made = spec(&tree());
+    assert_eq!((made.generation, made.failover_count), (9, 2));
+    assert_eq!(made.vips.len(), 2);
+    let listener = &made.listeners[0];
+    assert_eq!(listener.path, ListenerPath::Amphora);
+    assert_eq!(listener.timeout_client_data_ms, 50_000);
+    assert_eq!(listener.timeout_member_connect_ms, 7);
+    assert_eq!(listener.connection_limit, None);
+    assert_eq!(listener.l7policies.len(), 1);
+    assert_eq!(made.pools.len(), 2);
+    let subnets: Vec<_> = made.subnets.iter().map(|subnet| subnet.id).collect();
+    assert_eq!(subnets, [id(VIP_SUBNET), id(0xa6)], "only those named");
+}
+
+/// What is switched off, or going, is as if it were not there.
+#[test]
+fn what_is_off_or_going_is_left_out() {
+    type Change = fn(&mut Tree);
+    let off: fn(&mut Common) = |common| common.admin_state_up = false;
+    let going: fn(&mut Common) =
+        |common| common.provisioning_status = ProvisioningStatus::PendingDelete;
+    for away in [off, going] {
+        let mut made = tree();
+        away(&mut made.listeners[0].common);
+        assert!(spec(&made).listeners.is_empty());
+        assert!(spec(&made).pools.is_empty(), "nothing leads to them");
+
+        let mut made = tree();
+        away(&mut made.listeners[0].l7policies[0].common);
+        assert!(spec(&made).listeners[0].l7policies.is_empty());
+        assert_eq!(pools(&made), [id(11)]);
+
+        let mut made = tree();
+        away(&mut made.listeners[0].l7policies[0].rules[0].common);
+        assert!(
+            spec(&made).listeners[0].l7policies.is_empty(),
+            "no rule, no match"
+        );
+
+        let mut made = tree();
+        away(&mut made.pools[1].common);
+        assert!(
+            spec(&made).listeners[0].l7policies.is_empty(),
+            "nowhere to send to"
+        );
+
+        let mut made = tree();
+        away(&mut made.pools[0].common);
+        assert_eq!(spec(&made).listeners[0].default_pool_id, None);
+        assert_eq!(pools(&made), [id(12)]);
+
+        let mut made = tree();
+        away(&mut made.pools[0].members[0].common);
+        assert!(spec(&made).pools[0].members.is_empty());
+
+        let mut made = tree();
+        made.pools[0].health_monitor = Some(monitored());
+        away(&mut made.pools[0].health_monitor.as_mut().unwrap().common);
+        assert!(spec(&made).pools[0].health_monitor.is_none());
+    }
+    let keeps: &[Change] = &[
+        |tree| tree.listeners[0].common.provisioning_status = ProvisioningStatus::Error,
+        |tree| tree.listeners[0].common.provisioning_status = ProvisioningStatus::PendingCreate,
+        |tree| tree.pools[0].common.provisioning_status = ProvisioningStatus::PendingUpdate,
+    ];
+    for change in keeps {
+        let mut made = tree();
+        change(&mut made);
+        assert_eq!(
+            spec(&made),
+            spec(&tree()),
+            "other statuses mean nothing to a host"
+        );
+    }
+}
+
+#[test]
+fn a_load_balancer_that_is_off_keeps_its_addresses() {
+    let mut made = tree();
+    made.load_balancer.common.admin_state_up = false;
+    let made = spec(&made);
+    assert!(!made.enabled);
+    assert_eq!(made.vips.len(), 2);
+}
+
+#[test]
+fn a_pool_nobody_uses_is_carried_only_when_monitored() {
+    let mut made = tree();
+    made.pools.push(pool(13));
+    assert_eq!(pools(&made), [id(11), id(12)]);
+    made.pools[2].health_monitor = Some(monitored());
+    assert_eq!(pools(&made), [id(11), id(12), id(13)]);
+}
+
+#[test]
+fn l4_goes_to_xdp_and_l7_to_an_amphora() {
+    for (protocol, expected) in [
+        (ListenerProtocol::Tcp, ListenerPath::Xdp),
+        (ListenerProtocol::Udp, ListenerPath::Xdp),
+        (ListenerProtocol::Sctp, ListenerPath::Xdp),
+        (ListenerProtocol::Http, ListenerPath::Amphora),
+        (ListenerProtocol::TerminatedHttps, ListenerPath::Amphora),
+        (ListenerProtocol::Https, ListenerPath::Amphora),
+        (ListenerProtocol::Prometheus, ListenerPath::Amphora),
+    ] {
+        assert_eq!(path(protocol), expected, "{protocol}");
+    }
+}
+
+#[test]
+fn a_member_is_reached_by_its_subnet_or_the_vip_of_its_family() {
+    let mut made = tree();
+    made.pools[0].members = vec![
+        member(1, "192.0.2.50"),
+        member(2, "2001:db8::50"),
+        Member {
+            subnet_id: Some(id(MEMBER_SUBNET)),
+            ..member(3, "198.51.100.50")
+        },
+    ];
+    let made = spec(&made);
+    let subnets: Vec<SubnetId> = made.pools[0].members.iter().map(|m| m.subnet_id).collect();
+    assert_eq!(subnets, [id(VIP_SUBNET), id(0xa6), id(MEMBER_SUBNET)]);
+    assert!(
+        made.subnets
+            .iter()
+            .any(|subnet| subnet.id == id(MEMBER_SUBNET))
+    );
+    let address: IpAddr = "2001:db8::50".parse().unwrap();
+    assert_eq!(made.pools[0].members[1].address, address);
+}
+
+#[test]
+fn last_known_health_is_told_for_monitored_pools_only() {
+    let mut made = tree();
+    assert_eq!(spec(&made).pools[0].members[0].last_known_up, None);
+    made.pools[0].health_monitor = Some(monitored());
+    assert_eq!(spec(&made).pools[0].members[0].last_known_up, Some(false));
+}
+
+#[test]
+fn only_headers_that_are_switched_on_are_inserted() {
+    let mut made = tree();
+    made.listeners[0].insert_headers = BTreeMap::from(
+        [
+            ("X-Forwarded-For", "TRUE"),
+            ("X-Forwarded-Port", "false"),
+            ("X-Forwarded-Proto", "x"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    assert_eq!(spec(&made).listeners[0].insert_headers, ["X-Forwarded-For"]);
+}
+
+#[test]
+fn a_listener_without_its_certificate_does_not_stop_the_others() {
+    let mut made = tree();
+    let mut tls = listener(2, ListenerProtocol::TerminatedHttps, Some(11));
+    tls.default_tls_container_ref = Some("a".to_owned());
+    tls.sni_container_refs = vec!["b".to_owned()];
+    made.listeners.push(tls);
+    // Left over from what it was before: not terminated, so not needed.
+    made.listeners[0].sni_container_refs = vec!["c".to_owned()];
+    assert_eq!(
+        certificate_refs(&made),
+        ["a", "b"].map(str::to_owned).into()
+    );
+
+    let built = build_with(&made, &[certificate("a"), certificate("z")]).unwrap();
+    assert_eq!(built.spec.listeners.len(), 1);
+    assert_eq!(built.unservable.len(), 1);
+    assert_eq!(built.unservable[0].listener_id, id(2));
+    assert!(built.unservable[0].reason.contains('b'));
+    assert!(built.spec.certificates.is_empty());
+
+    let built = build_with(&made, &["b", "a", "z"].map(certificate)).unwrap();
+    assert!(built.unservable.is_empty());
+    let named: Vec<_> = built
+        .spec
+        .certificates
+        .iter()
+        .map(|one| one.id.as_str())
+        .collect();
+    assert_eq!(named, ["a", "b"]);
+}
+
+#[test]
+fn a_subnet_that_left_the_configuration_is_named() {
+    let mut made = tree();
+    made.load_balancer.vip.subnet_id = id(0xdead);
+    let error = build_with(&made, &[]).unwrap_err();
+    assert_eq!(error, SpecError::UnknownSubnet(id(0xdead)));
+}
