@@ -1,6 +1,6 @@
 //! The agent of a host: makes the host carry the load balancers it was given, and keeps them up.
 //!
-//! What: namespaces, veths and addresses (edge), amphora processes (supervisor), who of a
+//! What: namespaces, veths and addresses ([`edge`]), amphora processes (supervisor), who of a
 //! pair carries the traffic (failover), maps and links, what it was given (on disk) and the
 //! server that gives it.
 //!
@@ -10,6 +10,8 @@
 
 pub mod bpf;
 mod config;
+pub mod desired;
+pub mod edge;
 mod error;
 mod origin;
 mod run;

@@ -1,0 +1,196 @@
+//! What the agent was given and what it gave out, on disk: with these alone, and no server, it
+//! brings every load balancer up after a reboot.
+//!
+//! Files hold private keys: mode 0600 in a directory of mode 0700. Written whole to a new file,
+//! synced, renamed: a crash leaves the old or the new.
+//!
+//! Left out for now: encryption with a key of the host.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use lb_model::{id::LoadBalancerId, spec::LoadBalancerSpec};
+use lb_plan::datapath::Allocations;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, Result};
+
+/// The agent's files.
+#[derive(Debug)]
+pub struct Disk {
+    dir: PathBuf,
+}
+
+impl Disk {
+    /// In `dir`, which is made.
+    ///
+    /// # Errors
+    /// When it cannot be made private.
+    pub fn open(dir: PathBuf) -> Result<Self> {
+        lb_sys::unix::private_dir(&dir)?;
+        lb_sys::unix::private_dir(&dir.join("specs"))?;
+        Ok(Self { dir })
+    }
+
+    /// All specs, one file each. One that cannot be read is left out and told.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn specs(&self) -> Result<BTreeMap<LoadBalancerId, LoadBalancerSpec>> {
+        let dir = self.dir.join("specs");
+        let failed = |source| Error::File {
+            doing: "list",
+            path: dir.clone(),
+            source,
+        };
+        let mut specs = BTreeMap::new();
+        for entry in fs::read_dir(&dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read::<LoadBalancerSpec>(&path) {
+                Ok(Some(spec)) => drop(specs.insert(spec.id, spec)),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "cannot read a stored load balancer"),
+            }
+        }
+        Ok(specs)
+    }
+
+    /// Keeps a spec.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_spec(&self, spec: &LoadBalancerSpec) -> Result<()> {
+        write_json(&self.spec_path(spec.id), spec)
+    }
+
+    /// Forgets a spec, and what was done for it.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove_spec(&self, id: LoadBalancerId) -> Result<()> {
+        remove(&self.spec_path(id))?;
+        remove(&self.failover_path(id))
+    }
+
+    /// How many planned failovers were carried out.
+    #[must_use]
+    pub fn failovers(&self, id: LoadBalancerId) -> Option<u64> {
+        read(&self.failover_path(id)).ok().flatten()
+    }
+
+    /// Keeps how many planned failovers were carried out.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_failovers(&self, id: LoadBalancerId, count: u64) -> Result<()> {
+        write_json(&self.failover_path(id), &count)
+    }
+
+    /// Who has which place in the maps.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read: to guess would mix up packets.
+    pub fn allocations(&self) -> Result<Option<Allocations>> {
+        read(&self.dir.join("allocations.json"))
+    }
+
+    /// Keeps who has which place in the maps.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_allocations(&self, allocations: &Allocations) -> Result<()> {
+        write_json(&self.dir.join("allocations.json"), allocations)
+    }
+
+    /// Where switches are noted as they were found.
+    #[must_use]
+    pub fn sysctls_path(&self) -> PathBuf {
+        self.dir.join("sysctls.json")
+    }
+
+    fn spec_path(&self, id: LoadBalancerId) -> PathBuf {
+        self.dir.join("specs").join(format!("{id}.json"))
+    }
+
+    fn failover_path(&self, id: LoadBalancerId) -> PathBuf {
+        self.dir.join("specs").join(format!("{id}.failovers"))
+    }
+}
+
+/// Reads JSON; `None`: there is no such file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(Error::File {
+                doing: "read",
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|source| Error::Parse {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Writes JSON as [`write_private`] does.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(|source| Error::Parse {
+        path: path.to_owned(),
+        source,
+    })?;
+    write_private(path, &bytes)
+}
+
+/// Replaces a file as a whole, readable by its owner only; it survives a power failure.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |source| Error::File {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// Removes a file; one that is gone is fine.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::File {
+            doing: "remove",
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
