@@ -196,7 +196,7 @@ impl Tree {
 }
 
 /// Whether a listener sends requests to a pool.
-fn uses_pool(listener: &Listener, pool_id: PoolId) -> bool {
+pub(crate) fn uses_pool(listener: &Listener, pool_id: PoolId) -> bool {
     listener.default_pool_id == Some(pool_id)
         || listener.l7policies.iter().any(|policy| {
             policy.common.admin_state_up

@@ -1,0 +1,105 @@
+//! `pool`, `member` and `healthmonitor`.
+
+use serde_json::{Value, json};
+
+use super::{described, named, references, with, without};
+use crate::{
+    resource::{HealthMonitor, Member, Pool},
+    tree::Tree,
+};
+
+/// A pool with references to its members.
+#[must_use]
+pub fn pool(tree: &Tree, pool: &Pool) -> Value {
+    let listeners = tree.listeners_using(pool.id).map(|listener| listener.id);
+    let mut object = described(&pool.common, &tree.load_balancer.project_id);
+    if let Some(monitor) = &pool.health_monitor {
+        object.insert("healthmonitor_id".to_owned(), json!(monitor.id));
+    }
+    with(
+        object,
+        json!({
+            "id": pool.id,
+            "protocol": pool.protocol,
+            "lb_algorithm": pool.lb_algorithm,
+            "session_persistence": pool.session_persistence,
+            "loadbalancers": references([tree.id()]),
+            "listeners": references(listeners),
+            "members": references(pool.members.iter().map(|member| member.id)),
+            "tls_enabled": pool.tls_enabled,
+            "tls_container_ref": pool.tls_container_ref,
+            "ca_tls_container_ref": pool.ca_tls_container_ref,
+            "crl_container_ref": pool.crl_container_ref,
+            "tls_ciphers": pool.tls_ciphers,
+            "tls_versions": pool.tls_versions,
+            "alpn_protocols": pool.alpn_protocols,
+        }),
+    )
+}
+
+/// A pool in the answer to a single-call create.
+pub(super) fn expanded(tree: &Tree, pool: &Pool) -> Value {
+    let mut value = without(
+        self::pool(tree, pool),
+        &["loadbalancers", "healthmonitor_id"],
+    );
+    let members: Value = pool.members.iter().map(|each| member(tree, each)).collect();
+    let monitor = pool
+        .health_monitor
+        .as_ref()
+        .map(|monitor| without(health_monitor(tree, pool, monitor), &["pools"]));
+    if let Some(object) = value.as_object_mut() {
+        object.insert("members".to_owned(), members);
+        if let Some(monitor) = monitor {
+            object.insert("healthmonitor".to_owned(), monitor);
+        }
+    }
+    value
+}
+
+/// A member.
+#[must_use]
+pub fn member(tree: &Tree, member: &Member) -> Value {
+    with(
+        named(&member.common, &tree.load_balancer.project_id),
+        json!({
+            "id": member.id,
+            "address": member.address,
+            "protocol_port": member.protocol_port,
+            "weight": member.weight,
+            "backup": member.backup,
+            "subnet_id": member.subnet_id,
+            "monitor_address": member.monitor_address,
+            "monitor_port": member.monitor_port,
+            "vnic_type": "normal",
+        }),
+    )
+}
+
+/// A health monitor.
+#[must_use]
+pub fn health_monitor(tree: &Tree, pool: &Pool, monitor: &HealthMonitor) -> Value {
+    // Stored as text, because 1.1 is not a number one computes with; shown as the number it is.
+    let version = match monitor.http_version.as_deref() {
+        Some("1.0") => json!(1.0),
+        Some("1.1") => json!(1.1),
+        _ => Value::Null,
+    };
+    with(
+        named(&monitor.common, &tree.load_balancer.project_id),
+        json!({
+            "id": monitor.id,
+            "type": monitor.kind,
+            "delay": monitor.delay,
+            "timeout": monitor.timeout,
+            "max_retries": monitor.max_retries,
+            "max_retries_down": monitor.max_retries_down,
+            "http_method": monitor.http_method,
+            "url_path": monitor.url_path,
+            "expected_codes": monitor.expected_codes,
+            "http_version": version,
+            "domain_name": monitor.domain_name,
+            "pools": references([pool.id]),
+        }),
+    )
+}

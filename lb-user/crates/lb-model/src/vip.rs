@@ -1,0 +1,186 @@
+//! Which subnet and address a VIP gets (contract 2.1, VIP rules). Pure: subnets and ports come in,
+//! a choice goes out; taking the address is the store's (IPAM).
+
+use std::net::IpAddr;
+
+use crate::{
+    ctx::SubnetInfo,
+    enums::Topology,
+    fault::Fault,
+    id::{NetworkId, PortId, SubnetId},
+    request::load_balancer::VipRequest,
+};
+
+/// Where a VIP is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipChoice {
+    /// Its network.
+    pub network_id: NetworkId,
+    /// Its subnet.
+    pub subnet_id: SubnetId,
+    /// The address asked for; `None`: any free one.
+    pub address: Option<IpAddr>,
+    /// An existing port to use instead of a new one.
+    pub port_id: Option<PortId>,
+}
+
+/// An existing port, as far as a VIP is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Identity.
+    pub id: PortId,
+    /// Its network.
+    pub network_id: NetworkId,
+    /// Who uses it; `""`: nobody.
+    pub device_id: String,
+    /// Its addresses.
+    pub fixed_ips: Vec<(SubnetId, IpAddr)>,
+}
+
+/// Chooses for the primary VIP and every further one, in that order. `port` is what was found under
+/// `vip_port_id`.
+pub fn choose(
+    request: &VipRequest,
+    topology: Topology,
+    subnets: &[SubnetInfo],
+    port: Option<&PortInfo>,
+) -> Result<(VipChoice, Vec<VipChoice>), Fault> {
+    let primary = match (request.port_id, request.network_id, request.subnet_id) {
+        (Some(id), _, _) => from_port(id, request, port)?,
+        (None, Some(id), _) => from_network(id, request, topology, subnets)?,
+        (None, None, Some(id)) => from_subnet(find(subnets, id)?, request.address)?,
+        (None, None, None) => {
+            return Err(Fault::invalid(
+                "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.",
+            ));
+        }
+    };
+    let mut used = vec![primary.subnet_id];
+    let mut additional = Vec::with_capacity(request.additional.len());
+    for vip in &request.additional {
+        let subnet = find(subnets, vip.subnet_id)?;
+        if used.contains(&subnet.id) {
+            return Err(Fault::invalid(format!(
+                "Duplicate VIP subnet {}: each subnet can be used once.",
+                subnet.id
+            )));
+        }
+        if subnet.network_id != primary.network_id {
+            return Err(Fault::invalid(
+                "All VIP subnets must belong to the same network.",
+            ));
+        }
+        used.push(subnet.id);
+        additional.push(from_subnet(subnet, vip.address)?);
+    }
+    Ok((primary, additional))
+}
+
+/// Addresses that a load balancer takes from its VIP's subnet.
+const fn addresses_needed(topology: Topology) -> u64 {
+    match topology {
+        Topology::Single => 2,
+        Topology::ActiveStandby => 3,
+    }
+}
+
+fn from_port(
+    id: PortId,
+    request: &VipRequest,
+    port: Option<&PortInfo>,
+) -> Result<VipChoice, Fault> {
+    let port = port
+        .filter(|port| port.id == id)
+        .ok_or_else(|| Fault::invalid(format!("Port {id} not found.")))?;
+    if !port.device_id.is_empty() {
+        return Err(Fault::invalid(format!("Port {id} is already used.")));
+    }
+    let mut fixed = port.fixed_ips.iter();
+    let chosen = match (request.subnet_id, request.address) {
+        (Some(subnet), _) => fixed.find(|(own, _)| *own == subnet),
+        (None, Some(address)) => fixed.find(|(_, own)| *own == address),
+        (None, None) if port.fixed_ips.len() == 1 => fixed.next(),
+        (None, None) => None,
+    };
+    let (subnet_id, address) = *chosen.ok_or_else(|| {
+        Fault::invalid(format!(
+            "Port {id} has no single address that fits the request: give vip_subnet_id or \
+             vip_address."
+        ))
+    })?;
+    Ok(VipChoice {
+        network_id: port.network_id,
+        subnet_id,
+        address: Some(address),
+        port_id: Some(id),
+    })
+}
+
+fn from_network(
+    id: NetworkId,
+    request: &VipRequest,
+    topology: Topology,
+    subnets: &[SubnetInfo],
+) -> Result<VipChoice, Fault> {
+    let own: Vec<&SubnetInfo> = subnets.iter().filter(|it| it.network_id == id).collect();
+    if own.is_empty() {
+        return Err(Fault::invalid(format!("Network {id} not found.")));
+    }
+    if let Some(subnet_id) = request.subnet_id {
+        let subnet = find(subnets, subnet_id)?;
+        if subnet.network_id != id {
+            return Err(Fault::invalid(format!(
+                "Subnet {subnet_id} does not belong to network {id}."
+            )));
+        }
+        return from_subnet(subnet, request.address);
+    }
+    if let Some(address) = request.address {
+        let subnet = own.iter().find(|subnet| subnet.cidr.contains(&address));
+        let subnet = subnet.ok_or_else(|| {
+            Fault::invalid(format!(
+                "vip_address {address} is in none of the subnets of network {id}."
+            ))
+        })?;
+        return from_subnet(subnet, Some(address));
+    }
+    let needed = addresses_needed(topology);
+    let roomy: Vec<&&SubnetInfo> = own
+        .iter()
+        .filter(|subnet| subnet.free_addresses >= needed)
+        .collect();
+    let subnet = roomy
+        .iter()
+        .find(|subnet| subnet.cidr.addr().is_ipv4())
+        .or_else(|| roomy.first());
+    match subnet {
+        Some(subnet) => from_subnet(subnet, None),
+        None => Err(Fault::invalid(format!(
+            "No subnet of network {id} has {needed} free addresses."
+        ))),
+    }
+}
+
+fn from_subnet(subnet: &SubnetInfo, address: Option<IpAddr>) -> Result<VipChoice, Fault> {
+    if let Some(address) = address
+        && !subnet.cidr.contains(&address)
+    {
+        return Err(Fault::invalid(format!(
+            "vip_address {address} is not in subnet {} ({}).",
+            subnet.id, subnet.cidr
+        )));
+    }
+    Ok(VipChoice {
+        network_id: subnet.network_id,
+        subnet_id: subnet.id,
+        address,
+        port_id: None,
+    })
+}
+
+fn find(subnets: &[SubnetInfo], id: SubnetId) -> Result<&SubnetInfo, Fault> {
+    subnets
+        .iter()
+        .find(|subnet| subnet.id == id)
+        .ok_or_else(|| Fault::invalid(format!("Subnet {id} not found.")))
+}
