@@ -29,6 +29,7 @@ const BPF_MAP_LOOKUP_ELEM: u32 = 1;
 const BPF_MAP_UPDATE_ELEM: u32 = 2;
 const BPF_MAP_DELETE_ELEM: u32 = 3;
 const BPF_MAP_GET_NEXT_KEY: u32 = 4;
+const BPF_OBJ_PIN: u32 = 6;
 const BPF_OBJ_GET: u32 = 7;
 const BPF_MAP_GET_FD_BY_ID: u32 = 14;
 const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -253,6 +254,21 @@ impl Map {
         // SAFETY: `path` is NUL-terminated and outlives the call.
         let fd = unsafe { bpf_fd(BPF_OBJ_GET, &mut attr)? };
         Self::from_fd(fd)
+    }
+
+    /// Pins the map at `path`, on a BPF file system.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pin(&self, path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut attr = ObjectAttr {
+            pathname: path.as_ptr().addr() as u64,
+            bpf_fd: raw(self.fd.as_fd()),
+            file_flags: 0,
+        };
+        // SAFETY: `path` is NUL-terminated and outlives the call.
+        unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
     }
 
     /// Opens a map by the kernel's id for it.
