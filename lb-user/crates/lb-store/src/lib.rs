@@ -41,3 +41,6 @@ pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, needed_ports};
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
 pub use vip::{AdditionalVipRequest, VipRequest, Vips};
+
+#[cfg(test)]
+mod tests;

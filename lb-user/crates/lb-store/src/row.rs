@@ -49,6 +49,10 @@ impl NewRow {
         self
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a row is written in one chain; ids and enumerations are passed as they are"
+    )]
     pub(crate) fn text(self, column: &'static str, value: impl ToString) -> Self {
         self.set(column, Value::Text(value.to_string()))
     }

@@ -1,0 +1,270 @@
+use super::*;
+use crate::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+
+/// Five load balancers, `a` the oldest, with tags and vips that differ.
+async fn five(store: &Store) -> Vec<Tree> {
+    let mut trees = Vec::new();
+    for (number, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        let id = create(store, name, &on_subnet(v4()))
+            .await
+            .unwrap()
+            .load_balancer
+            .id;
+        let changed = store.change_tree(id, |tree| {
+            furnish(tree);
+            tree.pools[0].members[1].subnet_id = None;
+            let common = &mut tree.load_balancer.common;
+            common.created_at = Timestamp(FIRST_TIME + i64::try_from(number).unwrap() * 1_000_000);
+            common.admin_state_up = number % 2 == 0;
+            common.updated_at = (number > 2).then_some(Timestamp(FIRST_TIME));
+            common.tags = match number {
+                0 => vec!["red".into(), "big".into()],
+                1 => vec!["red".into()],
+                2 => vec!["big".into()],
+                _ => Vec::new(),
+            };
+            Ok(tree.clone())
+        });
+        trees.push(changed.await.unwrap());
+    }
+    trees
+}
+
+fn names(page: &Page) -> String {
+    let names = page
+        .load_balancers()
+        .map(|tree| tree.load_balancer.common.name.as_str());
+    names.collect()
+}
+
+async fn filtered(store: &Store, field: &str, value: &str) -> String {
+    let mut query = ListQuery::all(Resource::LoadBalancer);
+    query.filters = vec![(field.into(), value.into())];
+    names(&store.list(&query).await.unwrap())
+}
+
+#[tokio::test]
+async fn filters_are_exact_and_all_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let trees = five(&store).await;
+    let second = &trees[1].load_balancer;
+    assert_eq!(filtered(&store, "name", "b").await, "b");
+    assert_eq!(filtered(&store, "name", "").await, "");
+    assert_eq!(
+        filtered(&store, "id", &second.id.0.simple().to_string()).await,
+        "b"
+    );
+    assert_eq!(
+        filtered(&store, "vip_address", &second.vip.address.to_string()).await,
+        "b"
+    );
+    assert_eq!(filtered(&store, "admin_state_up", "no").await, "bd");
+    assert_eq!(
+        filtered(&store, "created_at", &second.common.created_at.to_string()).await,
+        "b"
+    );
+    assert_eq!(filtered(&store, "flavor_id", "x").await, "");
+    assert_eq!(filtered(&store, "project_id", PROJECT).await, "abcde");
+    assert_eq!(filtered(&store, "name", "x' OR '1'='1").await, "");
+    let mut query = ListQuery::all(Resource::LoadBalancer);
+    query.filters = vec![
+        ("name".into(), "b".into()),
+        ("admin_state_up".into(), "True".into()),
+    ];
+    assert_eq!(names(&store.list(&query).await.unwrap()), "");
+    query = ListQuery::all(Resource::LoadBalancer);
+    query.project_id = Some("other".into());
+    assert_eq!(names(&store.list(&query).await.unwrap()), "");
+    for (field, value) in [
+        ("tenant_id", "x"),
+        ("id; DROP TABLE tags", "x"),
+        ("listener_id", "x"),
+    ] {
+        query.filters = vec![(field.into(), value.into())];
+        let refused = store.list(&query).await;
+        assert!(
+            matches!(refused, Err(ListError::UnknownFilter(_))),
+            "{field}"
+        );
+    }
+    query.filters = vec![("admin_state_up".into(), "perhaps".into())];
+    assert!(matches!(
+        store.list(&query).await,
+        Err(ListError::BadValue { .. })
+    ));
+}
+
+#[tokio::test]
+async fn tags_filter_in_all_four_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    five(&store).await;
+    let both = || vec!["red".to_owned(), "big".to_owned()];
+    let cases = [
+        (TagFilter::All(both()), "a"),
+        (TagFilter::Any(both()), "abc"),
+        (TagFilter::NotAll(both()), "bcde"),
+        (TagFilter::NotAny(both()), "de"),
+    ];
+    for (filter, expected) in cases {
+        let mut query = ListQuery::all(Resource::LoadBalancer);
+        query.tags = vec![filter.clone()];
+        assert_eq!(
+            names(&store.list(&query).await.unwrap()),
+            expected,
+            "{filter:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_both_ways_in_every_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    five(&store).await;
+    let orders: &[(&[(&str, Direction)], &str)] = &[
+        (&[], "abcde"),
+        (&[("name", Direction::Desc)], "edcba"),
+        (&[("admin_state_up", Direction::Asc)], "bdace"),
+        (
+            &[
+                ("admin_state_up", Direction::Desc),
+                ("name", Direction::Desc),
+            ],
+            "ecadb",
+        ),
+        (&[("updated_at", Direction::Asc)], "abcde"),
+        (
+            &[
+                ("updated_at", Direction::Desc),
+                ("created_at", Direction::Desc),
+            ],
+            "edcba",
+        ),
+    ];
+    for (sort, expected) in orders {
+        let mut query = ListQuery::all(Resource::LoadBalancer);
+        query.sort = sort
+            .iter()
+            .map(|(name, way)| ((*name).into(), *way))
+            .collect();
+        query.limit = Some(2);
+        let mut seen = String::new();
+        loop {
+            let page = store.list(&query).await.unwrap();
+            seen.push_str(&names(&page));
+            if !page.more {
+                break;
+            }
+            query.marker = page.items.last().map(|(id, _)| *id);
+        }
+        assert_eq!(seen, *expected, "{sort:?}");
+        let all = store
+            .list(&ListQuery {
+                limit: None,
+                marker: None,
+                ..query.clone()
+            })
+            .await
+            .unwrap();
+        query.marker = all.items.last().map(|(id, _)| *id);
+        query.page_reverse = true;
+        let page = store.list(&query).await.unwrap();
+        assert_eq!(names(&page), expected[2..4], "{sort:?} backwards");
+        assert!(page.more);
+    }
+    let mut query = ListQuery::all(Resource::LoadBalancer);
+    query.marker = Some(Uuid::nil());
+    assert!(matches!(
+        store.list(&query).await,
+        Err(ListError::UnknownMarker(_))
+    ));
+    query = ListQuery::all(Resource::LoadBalancer);
+    query.sort = vec![("listeners".into(), Direction::Asc)];
+    assert!(matches!(
+        store.list(&query).await,
+        Err(ListError::UnknownSortKey(_))
+    ));
+}
+
+#[tokio::test]
+async fn every_resource_lists_its_own_with_the_tree_around_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let trees = five(&store).await;
+    let tree = &trees[2];
+    let pool = &tree.pools[0];
+    let list = async |resource, filters: &[(&str, String)]| {
+        let mut query = ListQuery::all(resource);
+        query.filters = filters
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.clone()))
+            .collect();
+        store.list(&query).await.unwrap()
+    };
+    let owner = tree.load_balancer.id;
+
+    let page = list(
+        Resource::Listener,
+        &[("load_balancer_id", owner.to_string())],
+    )
+    .await;
+    let ports: Vec<u16> = page
+        .listeners()
+        .map(|(_, listener)| listener.protocol_port)
+        .collect();
+    assert_eq!(ports.len(), 2);
+    assert!(page.listeners().all(|(around, _)| around == tree));
+    let page = list(Resource::Listener, &[("protocol_port", "9000".into())]).await;
+    assert_eq!(page.listeners().count(), 5);
+
+    let monitor = pool.health_monitor.as_ref().unwrap();
+    let page = list(
+        Resource::Pool,
+        &[("healthmonitor_id", monitor.id.to_string())],
+    )
+    .await;
+    assert_eq!(
+        page.pools().map(|(_, it)| it.id).collect::<Vec<_>>(),
+        [pool.id]
+    );
+    let page = list(Resource::Member(pool.id), &[]).await;
+    assert_eq!(page.members().count(), 2);
+    assert!(page.members().all(|(_, (around, _))| around.id == pool.id));
+    let page = list(Resource::Member(pool.id), &[("backup", "true".into())]).await;
+    assert_eq!(page.members().next().unwrap().1.1.common.name, "m2");
+    let page = list(Resource::HealthMonitor, &[("pool_id", pool.id.to_string())]).await;
+    assert_eq!(page.health_monitors().next().unwrap().1.1.id, monitor.id);
+
+    let listener = &tree.listeners[0];
+    let of_listener = ("listener_id", listener.id.to_string());
+    let page = list(Resource::L7Policy, &[of_listener, ("position", "2".into())]).await;
+    let second: Vec<_> = page
+        .l7policies()
+        .map(|(_, (_, policy))| policy.id)
+        .collect();
+    assert_eq!(second, [listener.l7policies[1].id]);
+    let page = list(
+        Resource::L7Rule(listener.l7policies[0].id),
+        &[("value", "b".into())],
+    )
+    .await;
+    assert_eq!(
+        page.l7rules().next().unwrap().1.1.id,
+        listener.l7policies[0].rules[1].id
+    );
+
+    let page = list(Resource::Amphora, &[("loadbalancer_id", owner.to_string())]).await;
+    assert_eq!(page.amphorae.len(), 2);
+    let backup = list(Resource::Amphora, &[("role", "BACKUP".into())]).await;
+    assert_eq!(backup.amphorae.len(), 5);
+    let vrrp_ip = backup.amphorae[0].amphora.vrrp_ip.unwrap().to_string();
+    assert_eq!(
+        list(Resource::Amphora, &[("vrrp_ip", vrrp_ip)])
+            .await
+            .amphorae
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,40 @@
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
+
+use super::*;
+use crate::{amphora, encode, host, ipam, list, observed, secret, settings, tree};
+
+#[tokio::test]
+async fn every_statement_prepares() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let id = LoadBalancerId(Uuid::nil());
+    let mut furnished = create(&store, "lb", &on_subnet(v4())).await.unwrap();
+    furnish(&mut furnished);
+    let rows = encode::encode(&furnished, &encode::Ordinals::new())
+        .unwrap()
+        .rows;
+    let fixed = [
+        amphora::STATEMENTS,
+        host::STATEMENTS,
+        ipam::STATEMENTS,
+        observed::STATEMENTS,
+        secret::STATEMENTS,
+        settings::STATEMENTS,
+        tree::STATEMENTS,
+    ];
+    let fixed = fixed.concat().into_iter().map(str::to_owned);
+    let upserts = rows.iter().map(crate::row::NewRow::upsert_sql);
+    let statements = fixed.chain(upserts).chain(list::every_statement());
+    let mut connection = store.inner.database.write.acquire().await.unwrap();
+    let mut count = 0;
+    for sql in statements {
+        let prepared = connection
+            .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
+            .await;
+        assert!(prepared.is_ok(), "{sql}: {prepared:?}");
+        count += 1;
+    }
+    assert!(count > 100, "only {count} statements");
+    drop(connection);
+    assert!(store.read_trees(&[id]).await.unwrap().is_empty());
+}
