@@ -1,1 +1,21 @@
-//! lb-api
+//! The public REST API: Octavia v2, the read-only subset of the Network API that its clients need
+//! to resolve names, and the subset of the Key Manager API that stores certificates.
+mod answer;
+mod call;
+mod change;
+mod config;
+mod discovery;
+mod edge;
+mod error;
+mod handler;
+mod listing;
+mod network;
+mod path;
+mod routes;
+mod serve;
+mod state;
+
+pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};
+pub use routes::router;
+pub use serve::{ServeError, serve};
+pub use state::ApiState;

@@ -224,12 +224,13 @@ impl TreePool {
     fn plant(self, tree: &mut Tree, ctx: &mut Ctx<'_>) -> Result<PoolId, Fault> {
         let pool_id = tree.add_pool(self.fields, None, ctx)?;
         tree.rest();
-        for member in self.members {
-            tree.add_member(pool_id, member, ctx)?;
-            tree.rest();
-        }
+        // The monitor first: members that have one start OFFLINE.
         if let Some(fields) = self.health_monitor {
             tree.add_health_monitor(pool_id, fields, ctx)?;
+            tree.rest();
+        }
+        for member in self.members {
+            tree.add_member(pool_id, member, ctx)?;
             tree.rest();
         }
         Ok(pool_id)

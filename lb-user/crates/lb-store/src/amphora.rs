@@ -17,7 +17,7 @@ use crate::{
     decode::push_ids,
     error::StoreError,
     ports::amphora_slots,
-    sql::{NewRow, Reader},
+    row::{NewRow, Reader},
     store::{Store, now},
 };
 

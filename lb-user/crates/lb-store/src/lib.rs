@@ -23,10 +23,9 @@ mod lock;
 pub mod network;
 pub mod observed;
 pub mod ports;
-
+mod row;
 pub mod secret;
 mod settings;
-mod sql;
 mod store;
 mod tree;
 pub mod vip;

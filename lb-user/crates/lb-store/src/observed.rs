@@ -15,7 +15,7 @@ use sqlx::Row as _;
 use crate::{
     db::Connection,
     error::StoreError,
-    sql::{Reader, counter},
+    row::{Reader, counter},
     store::{Store, now},
 };
 

@@ -17,8 +17,6 @@ mod index;
 mod maglev;
 mod maps;
 mod plan;
-#[cfg(test)]
-mod tests;
 
 pub use alloc::{Allocations, InUse};
 pub use diff::{MapWrite, diff};

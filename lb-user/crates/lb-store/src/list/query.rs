@@ -13,7 +13,7 @@ use crate::{
         Direction, ListError, ListQuery, Resource, TagFilter,
         field::{Field, Kind},
     },
-    sql::Reader,
+    row::Reader,
 };
 
 type Item = (Uuid, LoadBalancerId);

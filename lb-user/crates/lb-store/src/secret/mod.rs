@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     db::Row,
     error::{SecretError, StoreError},
-    sql::{NewRow, Reader},
+    row::{NewRow, Reader},
     store::{Store, now},
 };
 

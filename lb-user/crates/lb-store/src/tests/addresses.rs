@@ -1,5 +1,3 @@
-//! Addresses: taken once, freed, and following what a tree needs.
-
 use std::collections::BTreeSet;
 
 use super::*;

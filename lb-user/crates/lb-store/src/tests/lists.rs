@@ -1,5 +1,3 @@
-//! Lists: filters, tags, order and pages.
-
 use super::*;
 use crate::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
 

@@ -1,5 +1,3 @@
-//! What hosts observe, and what is kept beside the trees.
-
 use super::*;
 use lb_model::spec::{ListenerReport, LoadBalancerReport, MemberReport};
 

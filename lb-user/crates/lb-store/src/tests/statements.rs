@@ -1,7 +1,7 @@
-//! Every statement against the schema.
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 
 use super::*;
-use crate::{amphora, encode, host, ipam, list, observed, secret, settings, sql, tree};
+use crate::{amphora, encode, host, ipam, list, observed, secret, settings, tree};
 
 #[tokio::test]
 async fn every_statement_prepares() {
@@ -23,13 +23,15 @@ async fn every_statement_prepares() {
         tree::STATEMENTS,
     ];
     let fixed = fixed.concat().into_iter().map(str::to_owned);
-    let upserts = rows.iter().map(sql::NewRow::upsert_sql);
+    let upserts = rows.iter().map(crate::row::NewRow::upsert_sql);
     let statements = fixed.chain(upserts).chain(list::every_statement());
     let mut connection = store.inner.database.write.acquire().await.unwrap();
     let mut count = 0;
-    for text in statements {
-        let prepared = sql::prepare(&mut connection, text.clone()).await;
-        assert!(prepared.is_ok(), "{text}: {prepared:?}");
+    for sql in statements {
+        let prepared = connection
+            .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
+            .await;
+        assert!(prepared.is_ok(), "{sql}: {prepared:?}");
         count += 1;
     }
     assert!(count > 100, "only {count} statements");

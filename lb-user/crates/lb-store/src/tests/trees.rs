@@ -1,5 +1,3 @@
-//! Trees: stored, changed, refused, removed.
-
 use super::*;
 use lb_model::fault::Fault;
 

@@ -1,0 +1,47 @@
+//! The answers of success (contract 3.2), one constructor a verb.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use lb_store::Stats;
+use serde_json::{Value, json};
+
+use crate::{call::Call, listing::select};
+
+/// `GET` of one object: 200, with the fields asked for.
+pub(crate) fn shown(call: &Call, key: &str, view: Value) -> Response {
+    Json(json!({key: select(call, view)})).into_response()
+}
+
+/// `POST`: 201.
+pub(crate) fn created(key: &str, view: &Value) -> Response {
+    (StatusCode::CREATED, Json(json!({key: view}))).into_response()
+}
+
+/// `PUT` of one object: 200, PENDING_UPDATE with the new values.
+pub(crate) fn updated(key: &str, view: &Value) -> Response {
+    Json(json!({key: view})).into_response()
+}
+
+/// `PUT` whose work is not in the answer: 202 without a body.
+pub(crate) fn accepted() -> Response {
+    StatusCode::ACCEPTED.into_response()
+}
+
+/// `DELETE`: 204.
+pub(crate) fn deleted() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// The body of `GET …/stats`.
+pub(crate) fn counters(stats: Stats) -> Value {
+    json!({"stats": {
+        "bytes_in": stats.bytes_in,
+        "bytes_out": stats.bytes_out,
+        "active_connections": stats.active_connections,
+        "total_connections": stats.total_connections,
+        "request_errors": stats.request_errors,
+    }})
+}

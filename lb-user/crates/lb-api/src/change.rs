@@ -1,0 +1,60 @@
+//! Every write: facts, then one transaction around a pure operation of lb-model.
+//!
+//! A load balancer is PENDING_* for milliseconds here. A change that meets one in that state waits
+//! for it ([`crate::ApiConfig::settle_wait`]) instead of sending the client into a retry loop; only
+//! what stays PENDING_* is answered with 409.
+
+use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, tree::Tree};
+use lb_store::StoreError;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    error::ApiError,
+    state::{ApiState, new_id},
+};
+
+impl ApiState {
+    /// Changes the tree of `owner` and answers with it as it was stored.
+    pub(crate) async fn change<T: Send>(
+        &self,
+        owner: LoadBalancerId,
+        certificate_refs: &[String],
+        operation: impl Fn(&mut Tree, &mut Ctx<'_>) -> Result<T, Fault> + Send + Sync,
+    ) -> Result<(Tree, T), ApiError> {
+        let facts = self.facts(certificate_refs).await?;
+        let deadline = Instant::now() + self.config().settle_wait;
+        let mut changes = self.store().changes();
+        loop {
+            changes.mark_unchanged();
+            let mut was_pending = false;
+            let now = self.now();
+            let done = self
+                .store()
+                .change_tree(owner, |tree| {
+                    was_pending = tree.load_balancer.common.provisioning_status.is_pending();
+                    let mut ctx = Ctx {
+                        now,
+                        new_id: &mut new_id,
+                        facts: &facts,
+                    };
+                    let done = operation(tree, &mut ctx)?;
+                    Ok((tree.clone(), done))
+                })
+                .await;
+            let collided = was_pending
+                && matches!(&done, Err(StoreError::Refused(fault))
+                    if matches!(**fault, Fault::Immutable { .. }));
+            // What is PENDING_* settles by a change of the store; anything else is an answer.
+            if !collided || !changed_before(deadline, &mut changes).await {
+                return Ok(done?);
+            }
+        }
+    }
+}
+
+async fn changed_before(deadline: Instant, changes: &mut watch::Receiver<u64>) -> bool {
+    Instant::now() < deadline && matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(())))
+}

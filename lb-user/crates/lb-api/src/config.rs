@@ -1,0 +1,53 @@
+//! What the operator decides about the API, and the limits of this crate in one place.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use lb_model::enums::Topology;
+
+/// Largest request body. Octavia's 114688 bytes are too few for a large single-call create.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Items on a page when the client asks for more, or for no limit (Octavia's default).
+pub const PAGE_ITEMS_MAX: u32 = 1000;
+
+/// How long a request waits for a load balancer that is PENDING_* before it answers 409.
+pub const SETTLE_WAIT: Duration = Duration::from_secs(2);
+
+/// Settings of the API.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Owner of load balancers whose request names no project.
+    pub default_project: String,
+    /// Provider of load balancers whose request names none.
+    pub default_provider: String,
+    /// How many amphorae a new load balancer gets.
+    pub topology: Topology,
+    /// Addresses that no member and no monitor may have, besides the built-in ones.
+    pub deny_cidrs: Vec<IpNet>,
+    /// See [`BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// See [`PAGE_ITEMS_MAX`].
+    pub page_items_max: u32,
+    /// See [`SETTLE_WAIT`]. Zero: answer 409 at once.
+    pub settle_wait: Duration,
+    /// Serve without authentication on an address that is not loopback.
+    pub force_listen: bool,
+}
+
+impl ApiConfig {
+    /// Defaults for everything but the project, which has none.
+    #[must_use]
+    pub fn new(default_project: impl Into<String>) -> Self {
+        Self {
+            default_project: default_project.into(),
+            default_provider: "amphora".to_owned(),
+            topology: Topology::Single,
+            deny_cidrs: Vec::new(),
+            body_bytes_max: BODY_BYTES_MAX,
+            page_items_max: PAGE_ITEMS_MAX,
+            settle_wait: SETTLE_WAIT,
+            force_listen: false,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `/v2/lbaas/healthmonitors` (contract 2.5).
+
+use axum::{extract::State, response::Response};
+use lb_model::{
+    id::{HealthMonitorId, LoadBalancerId},
+    render,
+    request::{HealthMonitorCreate, HealthMonitorUpdate},
+    tree::Tree,
+};
+use lb_store::Resource;
+use serde_json::Value;
+
+use crate::{
+    answer::{created, deleted, shown, updated},
+    call::Call,
+    error::ApiError,
+    state::ApiState,
+};
+
+const KEY: &str = "healthmonitor";
+const NAME: &str = "Health Monitor";
+
+/// `GET /healthmonitors`
+pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let list = api.list(&call, Resource::HealthMonitor).await?;
+    let views = list
+        .page
+        .health_monitors()
+        .map(|(tree, (pool, monitor))| render::health_monitor(tree, pool, monitor));
+    Ok(list.answer(&call, "healthmonitors", views))
+}
+
+/// `GET /healthmonitors/{id}`
+pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let id: HealthMonitorId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_monitor(id).await?;
+    let tree = api.tree_of(owner, id.not_found()).await?;
+    Ok(shown(&call, KEY, view(&tree, id)?))
+}
+
+/// `POST /healthmonitors`
+pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = HealthMonitorCreate::parse(&call.document()?)?;
+    let owner = api.store().owner_of_pool(request.pool_id).await?;
+    let owner = owner.ok_or_else(|| request.pool_id.not_found())?;
+    let (tree, id) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.create_health_monitor(request.clone(), ctx)
+        })
+        .await?;
+    Ok(created(KEY, &view(&tree, id)?))
+}
+
+/// `PUT /healthmonitors/{id}`
+pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = HealthMonitorUpdate::parse(&call.document()?)?;
+    let (id, owner) = owner(&api, &call).await?;
+    let (tree, ()) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.update_health_monitor(id, request.clone(), ctx)
+        })
+        .await?;
+    Ok(updated(KEY, &view(&tree, id)?))
+}
+
+/// `DELETE /healthmonitors/{id}`
+pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (id, owner) = owner(&api, &call).await?;
+    api.change(owner, &[], |tree, ctx| tree.delete_health_monitor(id, ctx))
+        .await?;
+    Ok(deleted())
+}
+
+fn view(tree: &Tree, id: HealthMonitorId) -> Result<Value, ApiError> {
+    let (pool, monitor) = tree.health_monitor(id)?;
+    Ok(render::health_monitor(tree, pool, monitor))
+}
+
+async fn owner(api: &ApiState, call: &Call) -> Result<(HealthMonitorId, LoadBalancerId), ApiError> {
+    let id: HealthMonitorId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_monitor(id).await?;
+    Ok((id, owner.ok_or_else(|| id.not_found())?))
+}

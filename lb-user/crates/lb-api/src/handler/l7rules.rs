@@ -1,0 +1,96 @@
+//! `/v2/lbaas/l7policies/{l7policy_id}/rules` (contract 2.7).
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use lb_model::{
+    id::{L7PolicyId, L7RuleId, LoadBalancerId},
+    render,
+    request::{L7RuleCreate, L7RuleUpdate},
+    tree::Tree,
+};
+use lb_store::Resource;
+use serde_json::Value;
+
+use crate::{
+    answer::{created, deleted, shown, updated},
+    call::Call,
+    error::ApiError,
+    state::ApiState,
+};
+
+const KEY: &str = "rule";
+const NAME: &str = "L7Rule";
+
+/// `GET /l7policies/{l7policy_id}/rules`
+pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (policy_id, _) = policy(&api, &call).await?;
+    let list = api.list(&call, Resource::L7Rule(policy_id)).await?;
+    let views = list
+        .page
+        .l7rules()
+        .map(|(tree, (_, rule))| render::l7rule(tree, rule));
+    Ok(list.answer(&call, "rules", views))
+}
+
+/// `GET /l7policies/{l7policy_id}/rules/{id}`
+pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (policy_id, owner) = policy(&api, &call).await?;
+    let tree = api.tree_of(Some(owner), policy_id.not_found()).await?;
+    Ok(shown(
+        &call,
+        KEY,
+        view(&tree, policy_id, call.id(1, NAME)?)?,
+    ))
+}
+
+/// `POST /l7policies/{l7policy_id}/rules`
+pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (policy_id, owner) = policy(&api, &call).await?;
+    let request = L7RuleCreate::parse(&call.document()?)?;
+    let (tree, id) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.create_l7rule(policy_id, request.clone(), ctx)
+        })
+        .await?;
+    Ok(created(KEY, &view(&tree, policy_id, id)?))
+}
+
+/// `PUT /l7policies/{l7policy_id}/rules/{id}`
+pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (policy_id, owner) = policy(&api, &call).await?;
+    let id: L7RuleId = call.id(1, NAME)?;
+    let request = L7RuleUpdate::parse(&call.document()?)?;
+    let (tree, ()) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.update_l7rule(policy_id, id, request.clone(), ctx)
+        })
+        .await?;
+    Ok(updated(KEY, &view(&tree, policy_id, id)?))
+}
+
+/// `DELETE /l7policies/{l7policy_id}/rules/{id}`
+pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (policy_id, owner) = policy(&api, &call).await?;
+    let id: L7RuleId = call.id(1, NAME)?;
+    api.change(owner, &[], |tree, ctx| {
+        tree.delete_l7rule(policy_id, id, ctx)
+    })
+    .await?;
+    Ok(deleted())
+}
+
+fn view(tree: &Tree, policy_id: L7PolicyId, id: L7RuleId) -> Result<Value, ApiError> {
+    Ok(render::l7rule(tree, tree.l7rule(policy_id, id)?))
+}
+
+/// An unknown parent in the path is the router's 404, not a handler's (contract 3.3).
+async fn policy(api: &ApiState, call: &Call) -> Result<(L7PolicyId, LoadBalancerId), ApiError> {
+    let missing = || {
+        ApiError::router(
+            StatusCode::NOT_FOUND,
+            format!("L7Policy {} not found.", call.raw_id(0)),
+        )
+    };
+    let id: L7PolicyId = call.raw_id(0).parse().map_err(|_no_uuid| missing())?;
+    let owner = api.store().owner_of_policy(id).await?;
+    Ok((id, owner.ok_or_else(missing)?))
+}

@@ -1,0 +1,98 @@
+//! `/v2/lbaas/listeners` (contract 2.2).
+
+use axum::{Json, extract::State, response::Response};
+use lb_model::{
+    id::{ListenerId, LoadBalancerId},
+    render,
+    request::{ListenerCreate, ListenerUpdate},
+    tree::Tree,
+};
+use lb_store::Resource;
+use serde_json::Value;
+
+use crate::{
+    answer::{counters, created, deleted, shown, updated},
+    call::Call,
+    error::ApiError,
+    state::ApiState,
+};
+
+const KEY: &str = "listener";
+const NAME: &str = "Listener";
+
+/// `GET /listeners`
+pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let list = api.list(&call, Resource::Listener).await?;
+    let views = list
+        .page
+        .listeners()
+        .map(|(tree, it)| render::listener(tree, it));
+    Ok(list.answer(&call, "listeners", views))
+}
+
+/// `GET /listeners/{id}`
+pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (id, tree) = find(&api, &call).await?;
+    Ok(shown(&call, KEY, view(&tree, id)?))
+}
+
+/// `GET /listeners/{id}/stats`
+pub(crate) async fn stats(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Json<Value>, ApiError> {
+    let (id, tree) = find(&api, &call).await?;
+    tree.listener(id)?;
+    let stats = api.store().listener_stats(tree.id()).await?;
+    let own = stats.get(&id).copied().unwrap_or_default();
+    Ok(Json(counters(own)))
+}
+
+/// `POST /listeners`
+pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = ListenerCreate::parse(&call.document()?)?;
+    let refs = request.certificate_refs();
+    let (tree, id) = api
+        .change(request.loadbalancer_id, &refs, |tree, ctx| {
+            tree.create_listener(request.clone(), ctx)
+        })
+        .await?;
+    Ok(created(KEY, &view(&tree, id)?))
+}
+
+/// `PUT /listeners/{id}`
+pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = ListenerUpdate::parse(&call.document()?)?;
+    let (id, owner) = owner(&api, &call).await?;
+    let refs = request.certificate_refs();
+    let (tree, ()) = api
+        .change(owner, &refs, |tree, ctx| {
+            tree.update_listener(id, request.clone(), ctx)
+        })
+        .await?;
+    Ok(updated(KEY, &view(&tree, id)?))
+}
+
+/// `DELETE /listeners/{id}`
+pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (id, owner) = owner(&api, &call).await?;
+    api.change(owner, &[], |tree, ctx| tree.delete_listener(id, ctx))
+        .await?;
+    Ok(deleted())
+}
+
+fn view(tree: &Tree, id: ListenerId) -> Result<Value, ApiError> {
+    Ok(render::listener(tree, tree.listener(id)?))
+}
+
+async fn find(api: &ApiState, call: &Call) -> Result<(ListenerId, Tree), ApiError> {
+    let id: ListenerId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_listener(id).await?;
+    Ok((id, api.tree_of(owner, id.not_found()).await?))
+}
+
+async fn owner(api: &ApiState, call: &Call) -> Result<(ListenerId, LoadBalancerId), ApiError> {
+    let id: ListenerId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_listener(id).await?;
+    Ok((id, owner.ok_or_else(|| id.not_found())?))
+}

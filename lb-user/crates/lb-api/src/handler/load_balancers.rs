@@ -1,0 +1,152 @@
+//! `/v2/lbaas/loadbalancers` (contract 2.1, 6.1, 6.2).
+
+use axum::{Json, extract::State, response::Response};
+use lb_model::{
+    ctx::Ctx,
+    id::LoadBalancerId,
+    render,
+    request::{LoadBalancerCreate, LoadBalancerUpdate},
+    tree::{NewLoadBalancer, Tree},
+};
+use lb_store::{AdditionalVipRequest, Resource, Stats, VipRequest};
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{accepted, counters, created, deleted, shown, updated},
+    call::Call,
+    error::ApiError,
+    state::{ApiState, new_id},
+};
+
+const KEY: &str = "loadbalancer";
+
+/// `GET /loadbalancers`
+pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let list = api.list(&call, Resource::LoadBalancer).await?;
+    let views = list.page.load_balancers().map(render::load_balancer);
+    Ok(list.answer(&call, "loadbalancers", views))
+}
+
+/// `GET /loadbalancers/{id}`
+pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let tree = find(&api, &call).await?;
+    Ok(shown(&call, KEY, render::load_balancer(&tree)))
+}
+
+/// `GET /loadbalancers/{id}/status` and `/statuses`
+pub(crate) async fn statuses(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Json<Value>, ApiError> {
+    let tree = find(&api, &call).await?;
+    Ok(Json(json!({"statuses": render::status_tree(&tree)})))
+}
+
+/// `GET /loadbalancers/{id}/stats`: the sum over its listeners.
+pub(crate) async fn stats(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Json<Value>, ApiError> {
+    let tree = find(&api, &call).await?;
+    let stats = api.store().listener_stats(tree.id()).await?;
+    let total = stats.values().copied().fold(Stats::default(), Stats::plus);
+    Ok(Json(counters(total)))
+}
+
+/// `POST /loadbalancers`, with or without a tree.
+pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = LoadBalancerCreate::parse(&call.document()?)?;
+    if let Some(port) = request.vip.port_id {
+        return Err(ApiError::unsupported(format!(
+            "vip_port_id '{port}' is not supported: VIP ports are made by this service; name \
+             vip_subnet_id or vip_network_id and vip_address instead."
+        )));
+    }
+    let project = request
+        .project_id
+        .as_deref()
+        .or(call.project())
+        .unwrap_or(&api.config().default_project)
+        .to_owned();
+    let facts = api.facts(&request.certificate_refs()).await?;
+    let id = LoadBalancerId(new_id());
+    let vips = vip_request(&api, &request);
+    let config = api.config();
+    let now = api.now();
+    let tree = api
+        .store()
+        .create_tree(id, &project, &vips, |vips| {
+            let new = NewLoadBalancer {
+                id,
+                project_id: project.clone(),
+                default_provider: config.default_provider.clone(),
+                topology: config.topology,
+                vip: vips.vip,
+                additional_vips: vips.additional,
+            };
+            Tree::create(
+                request,
+                new,
+                &mut Ctx {
+                    now,
+                    new_id: &mut new_id,
+                    facts: &facts,
+                },
+            )
+        })
+        .await?;
+    Ok(created(KEY, &render::load_balancer_expanded(&tree)))
+}
+
+fn vip_request(api: &ApiState, request: &LoadBalancerCreate) -> VipRequest {
+    let additional = request
+        .vip
+        .additional
+        .iter()
+        .map(|vip| AdditionalVipRequest {
+            subnet_id: vip.subnet_id,
+            address: vip.address,
+        });
+    VipRequest {
+        port_id: request.vip.port_id,
+        network_id: request.vip.network_id,
+        subnet_id: request.vip.subnet_id,
+        address: request.vip.address,
+        additional: additional.collect(),
+        topology: api.config().topology,
+    }
+}
+
+/// `PUT /loadbalancers/{id}`
+pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let id = call.id(0, "Load Balancer")?;
+    let request = LoadBalancerUpdate::parse(&call.document()?)?;
+    let change =
+        |tree: &mut Tree, ctx: &mut Ctx<'_>| tree.update_load_balancer(request.clone(), ctx);
+    let (tree, ()) = api.change(id, &[], change).await?;
+    Ok(updated(KEY, &render::load_balancer(&tree)))
+}
+
+/// `PUT /loadbalancers/{id}/failover`
+pub(crate) async fn failover(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let id = call.id(0, "Load Balancer")?;
+    api.change(id, &[], Tree::failover_load_balancer).await?;
+    Ok(accepted())
+}
+
+/// `DELETE /loadbalancers/{id}`
+pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let id = call.id(0, "Load Balancer")?;
+    let cascade = call.flag("cascade");
+    api.change(id, &[], |tree, ctx| tree.delete_load_balancer(cascade, ctx))
+        .await?;
+    Ok(deleted())
+}
+
+async fn find(api: &ApiState, call: &Call) -> Result<Tree, ApiError> {
+    let id: LoadBalancerId = call.id(0, "Load Balancer")?;
+    api.tree_of(Some(id), id.not_found()).await
+}

@@ -1,0 +1,89 @@
+//! `/v2/lbaas/pools` (contract 2.3).
+
+use axum::{extract::State, response::Response};
+use lb_model::{
+    id::{LoadBalancerId, PoolId},
+    render,
+    request::{PoolCreate, PoolUpdate},
+    tree::Tree,
+};
+use lb_store::Resource;
+use serde_json::Value;
+
+use crate::{
+    answer::{created, deleted, shown, updated},
+    call::Call,
+    error::ApiError,
+    state::ApiState,
+};
+
+const KEY: &str = "pool";
+const NAME: &str = "Pool";
+
+/// `GET /pools`
+pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let list = api.list(&call, Resource::Pool).await?;
+    let views = list.page.pools().map(|(tree, it)| render::pool(tree, it));
+    Ok(list.answer(&call, "pools", views))
+}
+
+/// `GET /pools/{id}`
+pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let id: PoolId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_pool(id).await?;
+    let tree = api.tree_of(owner, id.not_found()).await?;
+    Ok(shown(&call, KEY, view(&tree, id)?))
+}
+
+/// `POST /pools`
+pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = PoolCreate::parse(&call.document()?)?;
+    let owner = match (request.loadbalancer_id, request.listener_id) {
+        (Some(owner), _) => owner,
+        (None, Some(listener)) => {
+            let owner = api.store().owner_of_listener(listener).await?;
+            owner.ok_or_else(|| listener.not_found())?
+        }
+        (None, None) => {
+            return Err(ApiError::invalid(
+                "Must provide at least one of: loadbalancer_id, listener_id.",
+            ));
+        }
+    };
+    let (tree, id) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.create_pool(request.clone(), ctx)
+        })
+        .await?;
+    Ok(created(KEY, &view(&tree, id)?))
+}
+
+/// `PUT /pools/{id}`
+pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let request = PoolUpdate::parse(&call.document()?)?;
+    let (id, owner) = owner(&api, &call).await?;
+    let (tree, ()) = api
+        .change(owner, &[], |tree, ctx| {
+            tree.update_pool(id, request.clone(), ctx)
+        })
+        .await?;
+    Ok(updated(KEY, &view(&tree, id)?))
+}
+
+/// `DELETE /pools/{id}`
+pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let (id, owner) = owner(&api, &call).await?;
+    api.change(owner, &[], |tree, ctx| tree.delete_pool(id, ctx))
+        .await?;
+    Ok(deleted())
+}
+
+fn view(tree: &Tree, id: PoolId) -> Result<Value, ApiError> {
+    Ok(render::pool(tree, tree.pool(id)?))
+}
+
+async fn owner(api: &ApiState, call: &Call) -> Result<(PoolId, LoadBalancerId), ApiError> {
+    let id: PoolId = call.id(0, NAME)?;
+    let owner = api.store().owner_of_pool(id).await?;
+    Ok((id, owner.ok_or_else(|| id.not_found())?))
+}

@@ -1,0 +1,237 @@
+//! Lists: the query string understood, the page's links, field selection (contract section 5).
+//! Filtering, sorting and paging are lb-store's, in SQL.
+//!
+//! Better than Octavia on purpose: links keep filters and fields, `page_reverse` gives the page next
+//! to the marker, and there is a `next` link only when something follows.
+
+use std::fmt::Write as _;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use lb_store::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{call::Call, error::ApiError, state::ApiState};
+
+/// Keys that are no filters.
+pub(crate) const ARGUMENTS: &[&str] = &[
+    "limit",
+    "marker",
+    "page_reverse",
+    "sort",
+    "sort_key",
+    "sort_dir",
+    "fields",
+    "tags",
+    "tags-any",
+    "not-tags",
+    "not-tags-any",
+];
+
+/// A list as the store answered it.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) page: Page,
+    limit: u32,
+    has_marker: bool,
+    reverse: bool,
+}
+
+impl ApiState {
+    /// Runs the list that a call asks for.
+    pub(crate) async fn list(&self, call: &Call, resource: Resource) -> Result<Listing, ApiError> {
+        let limit = limit(call, self.config().page_items_max)?;
+        let query = ListQuery {
+            filters: filters(call)?,
+            tags: tags(call),
+            sort: sort(call)?,
+            marker: marker(call)?,
+            limit: Some(limit),
+            page_reverse: call.argument("page_reverse") == Some("True"),
+            ..ListQuery::all(resource)
+        };
+        let page = self
+            .store()
+            .list(&query)
+            .await
+            .map_err(|error| match error {
+                ListError::Store(error) => error.into(),
+                request => ApiError::invalid(format!("{request}.")),
+            })?;
+        let has_marker = query.marker.is_some();
+        Ok(Listing {
+            page,
+            limit,
+            has_marker,
+            reverse: query.page_reverse,
+        })
+    }
+}
+
+impl Listing {
+    /// The answer: the rendered objects under `plural`, and the links beside them.
+    pub(crate) fn answer(
+        &self,
+        call: &Call,
+        plural: &str,
+        views: impl Iterator<Item = Value>,
+    ) -> Response {
+        let items: Vec<Value> = views.map(|view| select(call, view)).collect();
+        let mut answer = Map::new();
+        answer.insert(plural.to_owned(), Value::Array(items));
+        answer.insert(format!("{plural}_links"), Value::Array(self.links(call)));
+        Json(answer).into_response()
+    }
+
+    fn links(&self, call: &Call) -> Vec<Value> {
+        let (next, previous) = if self.reverse {
+            (self.has_marker, self.page.more)
+        } else {
+            (self.page.more, self.has_marker)
+        };
+        let mut links = Vec::new();
+        if let Some((last, _)) = self.page.items.last().filter(|_| next) {
+            links.push(json!({"rel": "next", "href": self.href(call, last, false)}));
+        }
+        if let Some((first, _)) = self.page.items.first().filter(|_| previous) {
+            links.push(json!({"rel": "previous", "href": self.href(call, first, true)}));
+        }
+        links
+    }
+
+    /// The client's own URL with another marker: everything else it asked for stays.
+    fn href(&self, call: &Call, marker: &Uuid, reverse: bool) -> String {
+        let mut href = format!("{}?limit={}", call.url(), self.limit);
+        for (key, value) in call.query() {
+            if !matches!(key.as_str(), "limit" | "marker" | "page_reverse") {
+                href.push('&');
+                encode(&mut href, key);
+                href.push('=');
+                encode(&mut href, value);
+            }
+        }
+        href.push_str("&marker=");
+        encode(&mut href, &marker.to_string());
+        if reverse {
+            href.push_str("&page_reverse=True");
+        }
+        href
+    }
+}
+
+/// The object with the fields that `?fields=` asks for. Unknown names are ignored.
+pub(crate) fn select(call: &Call, view: Value) -> Value {
+    let wanted = values(call, "fields");
+    match view {
+        Value::Object(map) if !wanted.is_empty() => Value::Object(
+            map.into_iter()
+                .filter(|(key, _)| wanted.contains(key))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// `key=a,b` and `key=a&key=b` alike.
+fn values(call: &Call, key: &str) -> Vec<String> {
+    call.query()
+        .iter()
+        .filter(|(name, _)| name == key)
+        .flat_map(|(_, value)| value.split(','))
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn filters(call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+    let mut filters: Vec<(String, String)> = Vec::new();
+    for (key, value) in call.query() {
+        if ARGUMENTS.contains(&key.as_str()) {
+            continue;
+        }
+        if filters.iter().any(|(known, _)| known == key) {
+            return Err(ApiError::invalid(format!(
+                "Filter '{key}' is given more than once."
+            )));
+        }
+        filters.push((key.clone(), value.clone()));
+    }
+    Ok(filters)
+}
+
+fn tags(call: &Call) -> Vec<TagFilter> {
+    let given = |key: &str| Some(values(call, key)).filter(|tags| !tags.is_empty());
+    [
+        given("tags").map(TagFilter::All),
+        given("tags-any").map(TagFilter::Any),
+        given("not-tags").map(TagFilter::NotAll),
+        given("not-tags-any").map(TagFilter::NotAny),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// `sort=key:dir,…`, else `sort_key=…&sort_dir=…`.
+fn sort(call: &Call) -> Result<Vec<(String, Direction)>, ApiError> {
+    let keys: Vec<(String, Option<String>)> = if call.argument("sort").is_some() {
+        let parts = values(call, "sort").into_iter();
+        parts
+            .map(|part| match part.split_once(':') {
+                Some((key, direction)) => (key.to_owned(), Some(direction.to_owned())),
+                None => (part, None),
+            })
+            .collect()
+    } else {
+        let mut directions = values(call, "sort_dir").into_iter();
+        let keys = values(call, "sort_key").into_iter();
+        keys.map(|key| (key, directions.next())).collect()
+    };
+    keys.into_iter()
+        .map(|(key, direction)| match direction.as_deref() {
+            None | Some("asc") => Ok((key, Direction::Asc)),
+            Some("desc") => Ok((key, Direction::Desc)),
+            Some(other) => Err(ApiError::router(
+                StatusCode::BAD_REQUEST,
+                format!("Sort direction '{other}' is neither asc nor desc."),
+            )),
+        })
+        .collect()
+}
+
+fn limit(call: &Call, items_max: u32) -> Result<u32, ApiError> {
+    match call.argument("limit") {
+        None | Some("infinite") => Ok(items_max),
+        Some(text) => match text.parse::<i64>() {
+            Ok(limit) if limit < 1 => Ok(items_max),
+            Ok(limit) => Ok(u32::try_from(limit).unwrap_or(items_max).min(items_max)),
+            Err(_not_a_number) => Err(ApiError::router(
+                StatusCode::BAD_REQUEST,
+                format!("limit '{text}' is not an integer."),
+            )),
+        },
+    }
+}
+
+fn marker(call: &Call) -> Result<Option<Uuid>, ApiError> {
+    let text = call.argument("marker");
+    text.map(str::parse)
+        .transpose()
+        .map_err(|_not_a_uuid| ApiError::invalid("The marker is not the id of an object."))
+}
+
+/// Percent-encoding of everything outside RFC 3986's unreserved characters, `,` and `:`.
+fn encode(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            write!(out, "%{byte:02X}").unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The many spellings of one path, reduced to the one that the route table knows.
+//!
+//! Octavia answers the same under `/v2` and `/v2.0`, with and without `/lbaas`, under the mount
+//! point `/load-balancer`, with a trailing slash and with `.json` (contract 1.2 to 1.4). All of it
+//! is undone here, so that the table in [`crate::routes`] holds every route once.
+//!
+//! Invariant: pure text in, text out; a path that is nobody's spelling comes back as it is.
+
+/// Mount point that clients take from the service catalogue of most clouds.
+const MOUNT: &str = "/load-balancer";
+
+/// Collections that `/v2/X` and `/v2/lbaas/X` both reach.
+const LBAAS_COLLECTIONS: &[&str] = &[
+    "loadbalancers",
+    "listeners",
+    "pools",
+    "healthmonitors",
+    "l7policies",
+    "quotas",
+    "providers",
+    "flavors",
+    "flavorprofiles",
+    "availabilityzones",
+    "availabilityzoneprofiles",
+];
+
+/// The spelling under which a path stands in the route table.
+pub(crate) fn canonical(path: &str) -> String {
+    let path = match path.strip_prefix(MOUNT) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        Some(_) | None => path,
+    };
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let path = path.strip_suffix(".json").unwrap_or(path);
+    let (version, rest) = match path.strip_prefix("/v2.0").or(path.strip_prefix("/v2")) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => ("/v2", rest),
+        Some(_) | None => ("", path),
+    };
+    let first = rest.split('/').nth(1).unwrap_or("");
+    match (version, first) {
+        ("", _) if rest.is_empty() => "/".to_owned(),
+        ("/v2", first) if LBAAS_COLLECTIONS.contains(&first) => format!("/v2/lbaas{rest}"),
+        _ => format!("{version}{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn every_spelling_leads_to_one_path() {
+        for mount in ["", "/load-balancer"] {
+            for version in ["/v2", "/v2.0"] {
+                for group in ["", "/lbaas"] {
+                    for end in ["", "/", ".json"] {
+                        let path = format!("{mount}{version}{group}/pools/1/members{end}");
+                        assert_eq!(canonical(&path), "/v2/lbaas/pools/1/members", "{path}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn root_has_its_spellings_too() {
+        for path in ["/", "", "/load-balancer", "/load-balancer/"] {
+            assert_eq!(canonical(path), "/", "{path:?}");
+        }
+        for path in ["/v2", "/v2/", "/v2.0", "/load-balancer/v2.0/"] {
+            assert_eq!(canonical(path), "/v2", "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        for path in [
+            "/v1",
+            "/v2.5/pools",
+            "/load-balancers/v2",
+            "/v2/lbaas/amphorae",
+            "/v3",
+        ] {
+            assert_eq!(canonical(path), path);
+        }
+        assert_eq!(canonical("/v2.0/subnets"), "/v2/subnets");
+        assert_eq!(canonical("/v2.0/octavia/amphorae/"), "/v2/octavia/amphorae");
+    }
+}

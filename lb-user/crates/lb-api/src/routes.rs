@@ -1,0 +1,192 @@
+//! The table of routes, once, in canonical spelling ([`crate::path`] undoes the others).
+
+use axum::{
+    Router,
+    http::StatusCode,
+    middleware::from_fn,
+    routing::{delete, get, post, put},
+};
+use tower::ServiceBuilder;
+
+use crate::{
+    call::Call,
+    discovery, edge,
+    error::ApiError,
+    handler::{
+        amphorae, health_monitors, l7policies, l7rules, listeners, load_balancers, members, pools,
+        secrets, service,
+    },
+    network,
+    state::ApiState,
+};
+
+/// The whole API as a service.
+pub fn router(state: ApiState) -> Router {
+    let table = Router::new()
+        .merge(discovery_routes())
+        .nest(
+            "/v2/lbaas",
+            load_balancer_routes()
+                .merge(layer_7_routes())
+                .merge(service_routes()),
+        )
+        .nest("/v2/octavia", amphora_routes())
+        .nest("/v2", network_routes())
+        .merge(secret_routes())
+        .fallback(async || ApiError::router(StatusCode::NOT_FOUND, ""))
+        .method_not_allowed_fallback(async || ApiError::router(StatusCode::METHOD_NOT_ALLOWED, ""))
+        .with_state(state);
+    // Routes are looked for after the path has been rewritten, so the rewriting is around a router
+    // and cannot be one of its layers.
+    let admitted = ServiceBuilder::new()
+        .layer(from_fn(edge::admit))
+        .service(table);
+    Router::new()
+        .fallback_service(admitted)
+        .layer(from_fn(edge::request_id))
+}
+
+fn discovery_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/", get(discovery::root))
+        .route("/v2", get(discovery::v2))
+        .route("/v2/lbaas", get(discovery::v2))
+        .route("/v2/octavia", get(discovery::v2))
+}
+
+fn load_balancer_routes() -> Router<ApiState> {
+    use load_balancers as lb;
+    Router::new()
+        .route("/loadbalancers", get(lb::list).post(lb::create))
+        .route(
+            "/loadbalancers/{id}",
+            get(lb::show).put(lb::update).delete(lb::delete),
+        )
+        .route("/loadbalancers/{id}/status", get(lb::statuses))
+        .route("/loadbalancers/{id}/statuses", get(lb::statuses))
+        .route("/loadbalancers/{id}/stats", get(lb::stats))
+        .route("/loadbalancers/{id}/failover", put(lb::failover))
+        .route("/listeners", get(listeners::list).post(listeners::create))
+        .route(
+            "/listeners/{id}",
+            get(listeners::show)
+                .put(listeners::update)
+                .delete(listeners::delete),
+        )
+        .route("/listeners/{id}/stats", get(listeners::stats))
+        .route("/pools", get(pools::list).post(pools::create))
+        .route(
+            "/pools/{id}",
+            get(pools::show).put(pools::update).delete(pools::delete),
+        )
+        .route(
+            "/pools/{pool_id}/members",
+            get(members::list).post(members::create).put(members::batch),
+        )
+        .route(
+            "/pools/{pool_id}/members/{id}",
+            get(members::show)
+                .put(members::update)
+                .delete(members::delete),
+        )
+        .route(
+            "/healthmonitors",
+            get(health_monitors::list).post(health_monitors::create),
+        )
+        .route(
+            "/healthmonitors/{id}",
+            get(health_monitors::show)
+                .put(health_monitors::update)
+                .delete(health_monitors::delete),
+        )
+}
+
+fn layer_7_routes() -> Router<ApiState> {
+    Router::new()
+        .route(
+            "/l7policies",
+            get(l7policies::list).post(l7policies::create),
+        )
+        .route(
+            "/l7policies/{id}",
+            get(l7policies::show)
+                .put(l7policies::update)
+                .delete(l7policies::delete),
+        )
+        .route(
+            "/l7policies/{l7policy_id}/rules",
+            get(l7rules::list).post(l7rules::create),
+        )
+        .route(
+            "/l7policies/{l7policy_id}/rules/{id}",
+            get(l7rules::show)
+                .put(l7rules::update)
+                .delete(l7rules::delete),
+        )
+}
+
+fn service_routes() -> Router<ApiState> {
+    let routes = Router::new()
+        .route("/providers", get(service::providers))
+        .route(
+            "/providers/{name}/flavor_capabilities",
+            get(service::not_implemented),
+        )
+        .route(
+            "/providers/{name}/availability_zone_capabilities",
+            get(service::not_implemented),
+        )
+        .route("/quotas", get(service::quotas))
+        .route(
+            "/quotas/{project_id}",
+            get(service::quota)
+                .put(service::not_implemented)
+                .delete(service::not_implemented),
+        )
+        .route("/quotas/{project_id}/default", get(service::quota));
+    service::ABSENT.into_iter().fold(routes, |routes, kind| {
+        let list = get(async move || kind.list());
+        let one = get(async move |call: Call| kind.show(&call));
+        let write = async move || kind.write();
+        routes
+            .route(&format!("/{}", kind.path), list.post(write))
+            .route(
+                &format!("/{}/{{id}}", kind.path),
+                one.put(write).delete(write),
+            )
+    })
+}
+
+fn amphora_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/amphorae", get(amphorae::list))
+        .route(
+            "/amphorae/{id}",
+            get(amphorae::show).delete(service::not_implemented),
+        )
+        .route("/amphorae/{id}/failover", put(service::not_implemented))
+        .route("/amphorae/{id}/config", put(service::not_implemented))
+        .route("/amphorae/{id}/stats", get(service::not_implemented))
+}
+
+fn network_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/networks", get(network::networks))
+        .route("/networks/{id}", get(network::network))
+        .route("/subnets", get(network::subnets))
+        .route("/subnets/{id}", get(network::subnet))
+        .route("/ports", get(network::ports))
+        .route("/ports/{id}", get(network::port))
+        .route("/security-groups", get(network::security_groups))
+        .route("/qos/policies", get(network::qos_policies))
+}
+
+fn secret_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/secrets", post(secrets::create).get(secrets::list))
+        .route(
+            "/v1/secrets/{id}",
+            delete(secrets::delete).get(secrets::show),
+        )
+        .route("/v1/secrets/{id}/payload", get(secrets::payload))
+}

@@ -1,0 +1,24 @@
+//! The API against the contract, in process, on a real store.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod front_door;
+#[cfg(test)]
+mod l7;
+#[cfg(test)]
+mod listing;
+#[cfg(test)]
+mod load_balancer;
+#[cfg(test)]
+mod networks;
+#[cfg(test)]
+mod resources;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tree;
