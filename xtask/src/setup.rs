@@ -29,6 +29,7 @@ const LLVM: &str = "22";
 const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("ip", "iproute2"),
+    ("kill", "procps"),
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3"),

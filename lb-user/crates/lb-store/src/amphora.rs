@@ -17,7 +17,7 @@ use crate::{
     decode::push_ids,
     error::StoreError,
     ports::amphora_slots,
-    row::{NewRow, Reader},
+    sql::{NewRow, Reader},
     store::{Store, now},
 };
 

@@ -21,7 +21,7 @@ use crate::{
         HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, Ordinals, POOLS,
     },
     error::StoreError,
-    row::Reader,
+    sql::Reader,
 };
 
 /// Trees as loaded, with what is needed to write one back.

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use crate::{
     error::StoreError,
-    row::{NewRow, counter},
     secret::reference,
+    sql::{NewRow, counter},
 };
 
 pub(crate) const LOAD_BALANCERS: &str = "load_balancers";

@@ -10,7 +10,7 @@ use lb_model::time::Timestamp;
 use crate::{
     db::Connection,
     error::StoreError,
-    row::{Reader, to_json},
+    sql::{Reader, to_json},
     store::{Store, now},
 };
 

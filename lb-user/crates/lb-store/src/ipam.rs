@@ -22,7 +22,7 @@ use crate::{
     host,
     network::{Subnet, number},
     ports::{NeededPort, Port, PortPurpose, needed_ports},
-    row::{NewRow, Reader},
+    sql::{NewRow, Reader},
     store::{Store, now},
 };
 

@@ -23,9 +23,10 @@ mod lock;
 pub mod network;
 pub mod observed;
 pub mod ports;
-mod row;
+
 pub mod secret;
 mod settings;
+mod sql;
 mod store;
 mod tree;
 pub mod vip;

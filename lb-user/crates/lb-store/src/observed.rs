@@ -15,7 +15,7 @@ use sqlx::Row as _;
 use crate::{
     db::Connection,
     error::StoreError,
-    row::{Reader, counter},
+    sql::{Reader, counter},
     store::{Store, now},
 };
 

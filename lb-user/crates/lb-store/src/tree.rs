@@ -31,7 +31,7 @@ use crate::{
     ipam::load_ports,
     observed::load_health,
     ports::Port,
-    row::Reader,
+    sql::Reader,
     store::Store,
     vip::{VipRequest, Vips},
 };

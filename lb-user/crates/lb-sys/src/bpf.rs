@@ -530,8 +530,14 @@ pub fn mount_bpffs(dir: &Path) -> io::Result<bool> {
 /// # Errors
 /// The kernel's.
 pub fn unmount_bpffs(dir: &Path) -> io::Result<()> {
-    if !is_bpffs(dir)? || std::fs::read_dir(dir)?.next().is_some() {
+    if !is_bpffs(dir)? {
         return Ok(());
+    }
+    for entry in std::fs::read_dir(dir)? {
+        // The kernel puts maps.debug and progs.debug there; what is pinned has no dot.
+        if !entry?.file_name().as_bytes().contains(&b'.') {
+            return Ok(());
+        }
     }
     match rustix::mount::unmount(dir, rustix::mount::UnmountFlags::empty()) {
         // Not a mount point: `dir` is inside a BPF file system of somebody else.

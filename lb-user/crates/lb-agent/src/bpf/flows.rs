@@ -96,8 +96,12 @@ impl Datapath {
             .doing(doing)?;
         for (key, entry) in candidates {
             let peer = peer(&key, &entry);
-            let young_peer = self.flow(&peer)?.is_some_and(|peer| !is_old(&peer, now_ns));
-            if young_peer && !cut.contains(&entry.listener) {
+            // A SYN may have begun another flow under the same key meanwhile.
+            let young = [self.flow(&key)?, self.flow(&peer)?]
+                .into_iter()
+                .flatten()
+                .any(|entry| !is_old(&entry, now_ns));
+            if young && !cut.contains(&entry.listener) {
                 keep(&entry);
                 continue;
             }

@@ -17,6 +17,8 @@ mod index;
 mod maglev;
 mod maps;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use alloc::{Allocations, InUse};
 pub use diff::{MapWrite, diff};

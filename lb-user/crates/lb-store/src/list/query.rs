@@ -13,7 +13,7 @@ use crate::{
         Direction, ListError, ListQuery, Resource, TagFilter,
         field::{Field, Kind},
     },
-    row::Reader,
+    sql::Reader,
 };
 
 type Item = (Uuid, LoadBalancerId);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     db::Row,
     error::{SecretError, StoreError},
-    row::{NewRow, Reader},
+    sql::{NewRow, Reader},
     store::{Store, now},
 };
 

@@ -1,3 +1,5 @@
+//! Addresses: taken once, freed, and following what a tree needs.
+
 use std::collections::BTreeSet;
 
 use super::*;

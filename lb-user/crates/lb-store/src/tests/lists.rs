@@ -1,3 +1,5 @@
+//! Lists: filters, tags, order and pages.
+
 use super::*;
 use crate::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
 

@@ -1,3 +1,5 @@
+//! What hosts observe, and what is kept beside the trees.
+
 use super::*;
 use lb_model::spec::{ListenerReport, LoadBalancerReport, MemberReport};
 

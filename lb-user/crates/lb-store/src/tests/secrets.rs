@@ -133,6 +133,17 @@ async fn every_shape_of_pkcs12_opens_leaf_first() {
 }
 
 #[tokio::test]
+async fn pkcs12_written_as_base64_opens_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let pki = Pki::new();
+    pki.pkcs12("leaf", "");
+    pki.openssl("base64 -in bundle.p12 -out bundle.txt");
+    let reference = put(&store, &pki.read("bundle.txt")).await;
+    store.load_certificate(&reference).await.unwrap();
+}
+
+#[tokio::test]
 async fn every_kind_of_key_opens_as_pem_in_any_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

@@ -1,7 +1,7 @@
-use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
+//! Every statement against the schema.
 
 use super::*;
-use crate::{amphora, encode, host, ipam, list, observed, secret, settings, tree};
+use crate::{amphora, encode, host, ipam, list, observed, secret, settings, sql, tree};
 
 #[tokio::test]
 async fn every_statement_prepares() {
@@ -23,15 +23,13 @@ async fn every_statement_prepares() {
         tree::STATEMENTS,
     ];
     let fixed = fixed.concat().into_iter().map(str::to_owned);
-    let upserts = rows.iter().map(crate::row::NewRow::upsert_sql);
+    let upserts = rows.iter().map(sql::NewRow::upsert_sql);
     let statements = fixed.chain(upserts).chain(list::every_statement());
     let mut connection = store.inner.database.write.acquire().await.unwrap();
     let mut count = 0;
-    for sql in statements {
-        let prepared = connection
-            .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
-            .await;
-        assert!(prepared.is_ok(), "{sql}: {prepared:?}");
+    for text in statements {
+        let prepared = sql::prepare(&mut connection, text.clone()).await;
+        assert!(prepared.is_ok(), "{text}: {prepared:?}");
         count += 1;
     }
     assert!(count > 100, "only {count} statements");

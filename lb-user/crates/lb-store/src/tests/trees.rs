@@ -1,3 +1,5 @@
+//! Trees: stored, changed, refused, removed.
+
 use super::*;
 use lb_model::fault::Fault;
 

@@ -1,5 +1,5 @@
 //! Between values and columns: rows as lists of named values on the way in, typed reads on the way
-//! out.
+//! out. The only place where a statement is made of parts.
 //!
 //! A row that is written is data ([`NewRow`]), so two states of a tree can be compared row by row and
 //! only what differs is written; its statement is made from its column names, which are constants of
@@ -211,4 +211,15 @@ impl<'r> Reader<'r> {
     fn corrupt(&self, column: &str, what: impl std::fmt::Display) -> StoreError {
         StoreError::Corrupt(format!("{}.{column}: {what}", self.table))
     }
+}
+
+/// Asks the database whether it understands a statement.
+#[cfg(test)]
+pub(crate) async fn prepare(connection: &mut Connection, sql: String) -> Result<(), sqlx::Error> {
+    use sqlx::{Executor as _, SqlSafeStr as _};
+
+    connection
+        .prepare(AssertSqlSafe(sql).into_sql_str())
+        .await?;
+    Ok(())
 }
