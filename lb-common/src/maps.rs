@@ -93,22 +93,16 @@ impl Addr {
     #[must_use]
     #[inline(always)]
     pub const fn from_words(first: u64, second: u64) -> Self {
-        let (a, b) = (first.to_ne_bytes(), second.to_ne_bytes());
-        Self([
-            a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5],
-            b[6], b[7],
-        ])
+        // Not by bytes: the bpf back end would keep sixteen of them.
+        zerocopy::transmute!([first, second])
     }
 
     /// As two words in the machine's order: for hashing, comparing and summing.
     #[must_use]
     #[inline(always)]
     pub const fn words(&self) -> (u64, u64) {
-        let a = &self.0;
-        (
-            u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            u64::from_ne_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-        )
+        let [first, second]: [u64; 2] = zerocopy::transmute!(*self);
+        (first, second)
     }
 
     /// Whether it stands for an IPv4 address.
@@ -485,8 +479,10 @@ pub struct FlowEntry {
     pub reverse: u32,
     /// Segment of the other direction's key.
     pub peer_segment: u32,
+    /// IP protocol.
+    pub protocol: u8,
     /// Zero.
-    pub _pad: [u32; 2],
+    pub _pad: [u8; 7],
 }
 
 const _: () = assert!(size_of::<FlowEntry>() == 88);

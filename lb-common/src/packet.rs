@@ -316,7 +316,7 @@ fn walk_extensions<B: Bytes>(bytes: B, first: u8, start: usize) -> Result<(u8, u
 }
 
 /// A TCP or UDP header, checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Source port.
     pub src_port: Be16,
@@ -372,9 +372,15 @@ impl Transport {
     #[must_use]
     #[inline(always)]
     pub fn is_syn(&self) -> bool {
-        self.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN)
-            == tcp_flags::SYN
+        is_syn(self.flags)
     }
+}
+
+/// Whether these TCP flags open a connection.
+#[must_use]
+#[inline(always)]
+pub const fn is_syn(flags: u8) -> bool {
+    flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN) == tcp_flags::SYN
 }
 
 /// The packet that an ICMP error is about: as much of it as the error must carry (RFC 792, RFC 4443).

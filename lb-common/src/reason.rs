@@ -150,6 +150,8 @@ reasons! {
     BadRecord = 46, "bad_record", Dropped;
     /// The kernel refused to change or redirect the packet.
     HelperFailed = 47, "helper_failed", Dropped;
+    /// ICMP echo to a VIP answered, sent back by the queue it came from (XDP_TX).
+    EchoReturned = 48, "echo_returned", Forwarded;
 }
 
 impl Reason {

@@ -1,19 +1,74 @@
-#![no_std]
-#![no_main]
-//! The kernel programs: entry points. One file a concern.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        internal_features,
+        reason = "64-bit compare and exchange, see steer::exchange"
+    )
+)]
+#![expect(
+    unsafe_code,
+    reason = "packet and map memory; every use says why it is sound"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "packed words are taken apart, and helpers want narrow numbers"
+)]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "keys and values by value would be copied to a stack of 512 bytes"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature of an entry point is aya's"
+)]
+//! The kernel programs: entry points. One file a concern:
+//!
+//! ```text
+//! lb_xdp    ── walk ─┬─ address, cidr      whose packet, which listener
+//!                    ├─ steer ── drain     to an amphora
+//!                    ├─ nat ──── flow      straight to members
+//!                    └─ icmp               echo and errors
+//! lb_answer ── answer                      from an amphora
+//! link (sending on), frame (packet memory), stats (counters, events), maps
+//! ```
+//!
+//! Invariants: every return path has one `lb_common::reason::Reason`, counted; nothing is allocated;
+//! loops have constant bounds; bytes of a packet that is not ours are never written.
 
+mod address;
+mod answer;
+mod cidr;
+mod drain;
+mod flow;
+mod frame;
+mod icmp;
+mod link;
 mod maps;
+mod nat;
+mod stats;
+mod steer;
+mod walk;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, xdp_action},
+    bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, xdp_action},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+use lb_common::reason::{Fate, Reason};
 
 /// Uplinks: clients' packets in, members' answers in.
 #[xdp]
-pub fn lb_xdp(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+pub fn lb_xdp(ctx: XdpContext) -> u32 {
+    let (Ok(reason) | Err(reason)) = walk::walk(&ctx);
+    stats::count(reason);
+    match reason.fate() {
+        Fate::Passed => xdp_action::XDP_PASS,
+        Fate::Forwarded if matches!(reason, Reason::EchoReturned) => xdp_action::XDP_TX,
+        Fate::Forwarded => xdp_action::XDP_REDIRECT,
+        Fate::Dropped => xdp_action::XDP_DROP,
+    }
 }
 
 /// Passes everything; see `lb_common::maps::names::PROGRAM_PASS`.
@@ -24,12 +79,22 @@ pub fn lb_pass(_ctx: XdpContext) -> u32 {
 
 /// Ingress of the edge end of an amphora's veth.
 #[classifier]
-pub fn lb_answer(_ctx: TcContext) -> i32 {
-    TC_ACT_SHOT
+pub fn lb_answer(ctx: TcContext) -> i32 {
+    let (Ok(reason) | Err(reason)) = answer::answer(&ctx);
+    stats::count(reason);
+    match reason.fate() {
+        Fate::Forwarded => TC_ACT_REDIRECT,
+        Fate::Passed | Fate::Dropped => TC_ACT_SHOT,
+    }
 }
 
-#[cfg(all(not(test), target_arch = "bpf"))]
+/// Left in a program, this does not load: the verifier refuses an endless loop.
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// On the host these are only checked (clippy), never run.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

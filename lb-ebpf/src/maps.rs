@@ -4,6 +4,7 @@
 //! definition is easier to read than two.
 
 use aya_ebpf::{
+    bindings::bpf_fib_lookup,
     btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf},
     macros::btf_map,
 };
@@ -44,6 +45,16 @@ const _: () = assert!(size_of::<MaglevTable>() == MAGLEV_VALUE_BYTES);
 pub(crate) struct IcmpBudget {
     pub(crate) since_ns: u64,
     pub(crate) used: u64,
+}
+
+/// A flow in the making: too large for the stack.
+#[repr(C)]
+pub(crate) struct FlowScratch {
+    pub(crate) forward_key: FlowKey,
+    pub(crate) reverse_key: FlowKey,
+    pub(crate) forward: FlowEntry,
+    pub(crate) reverse: FlowEntry,
+    pub(crate) query: bpf_fib_lookup,
 }
 
 const IFINDEXES: usize = limits::IFINDEXES as usize;
@@ -103,3 +114,5 @@ pub(crate) static REASONS: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpu
 pub(crate) static EVENTS: RingBuf<Event, { limits::EVENT_BYTES as usize }> = RingBuf::new();
 #[btf_map]
 pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<FlowScratch, 1> = PerCpuArray::new();
