@@ -1,4 +1,5 @@
 //! lb-plan
 
 pub mod datapath;
+pub mod fold;
 pub mod spec;

@@ -1,0 +1,106 @@
+//! The shared part: store, settings, and what is remembered to spare work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use lb_model::{id::LoadBalancerId, spec::LoadBalancerReport};
+use lb_store::{Head, Store};
+use tokio::time::Instant;
+
+use crate::error::ControlError;
+
+/// Name of the setting that holds the host chosen first.
+const HOST_SETTING: &str = "placement_host";
+/// How often "last seen" of a host is written down.
+const SEEN_PERIOD: Duration = Duration::from_secs(10);
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host load balancers are placed on; `None`: the first that ever asks.
+    pub host: Option<String>,
+    /// How long an object may be PENDING_* before it settles in ERROR.
+    pub pending_timeout: Duration,
+}
+
+/// One per server process.
+#[derive(Debug)]
+pub struct Controller {
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    memory: Mutex<Memory>,
+}
+
+/// May be lost at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// What was folded in last without changing anything: where the load balancer stood, the
+    /// report without its counters, and the generation its host had received.
+    pub(crate) folded: HashMap<LoadBalancerId, (Head, LoadBalancerReport, Option<u64>)>,
+    /// What each host said it has received, when it last asked.
+    pub(crate) known: HashMap<String, BTreeMap<LoadBalancerId, u64>>,
+    /// Since when, at the latest, a generation is pending.
+    pub(crate) pending: HashMap<LoadBalancerId, (u64, Instant)>,
+    /// When hosts were last written down, with which addresses.
+    seen: HashMap<String, (Instant, BTreeSet<IpAddr>)>,
+    /// Load balancers whose specification cannot be built, by the generation this was told for.
+    pub(crate) unbuildable: HashMap<LoadBalancerId, u64>,
+}
+
+impl Controller {
+    /// Does nothing yet: it is the handler of [`lb_wire::server::serve`], and
+    /// [`Self::converge`] runs beside.
+    #[must_use]
+    pub fn new(store: Store, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            settings,
+            memory: Mutex::default(),
+        })
+    }
+
+    /// A panic elsewhere cannot leave the memory wrong: every entry is replaced as a whole.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down that a host was heard of; at once when its addresses changed, else now and then.
+    pub(crate) async fn heard_of(
+        &self,
+        host: &str,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), ControlError> {
+        let now = Instant::now();
+        let fresh = self.memory().seen.get(host).is_some_and(|(when, known)| {
+            known == addresses && now.duration_since(*when) < SEEN_PERIOD
+        });
+        if fresh {
+            return Ok(());
+        }
+        self.store.report_host(host, addresses).await?;
+        self.memory()
+            .seen
+            .insert(host.to_owned(), (now, addresses.clone()));
+        Ok(())
+    }
+
+    /// Whether load balancers without a host yet belong to `host`.
+    pub(crate) async fn is_placed_on(&self, host: &str) -> Result<bool, ControlError> {
+        if let Some(configured) = &self.settings.host {
+            return Ok(configured == host);
+        }
+        if let Some(first) = self.store.setting(HOST_SETTING).await? {
+            return Ok(first == host);
+        }
+        self.store.set_setting(HOST_SETTING, host).await?;
+        tracing::info!(
+            host,
+            "load balancers are placed on the first host that asked"
+        );
+        Ok(true)
+    }
+}

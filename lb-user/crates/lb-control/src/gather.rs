@@ -1,0 +1,105 @@
+//! Reads from the store everything that one load balancer's specification is made of.
+
+use std::collections::BTreeMap;
+
+use lb_model::{
+    id::{AmphoraId, LoadBalancerId, MemberId},
+    spec::{AmphoraSpec, CertificateSpec, PortSpec, SubnetSpec},
+};
+use lb_plan::spec::{self, Built, Inputs, SpecError};
+use lb_store::{AmphoraRow, Carried, NetworkDriver, Port, PortPurpose, Store, StoreError};
+
+use crate::error::ControlError;
+
+/// A load balancer as stored, with what its specification came to.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) carried: Carried,
+    pub(crate) built: Result<Built, SpecError>,
+}
+
+impl Gathered {
+    /// Whether `host` carries it.
+    pub(crate) fn belongs_to(&self, host: &str, takes_new: bool) -> bool {
+        belongs_to(&self.carried.amphorae, host, takes_new)
+    }
+}
+
+/// Named in every amphora's row, or in none while new ones are this host's.
+pub(crate) fn belongs_to(amphorae: &[AmphoraRow], host: &str, takes_new: bool) -> bool {
+    amphorae.iter().all(|row| {
+        let placed = row.amphora.host.as_str();
+        placed == host || (placed.is_empty() && takes_new)
+    })
+}
+
+/// `None`: there is no such load balancer any more.
+pub(crate) async fn gather(
+    store: &Store,
+    id: LoadBalancerId,
+) -> Result<Option<Gathered>, ControlError> {
+    let Some(carried) = store.read_carried(id).await? else {
+        return Ok(None);
+    };
+    let mut certificates: Vec<CertificateSpec> = Vec::new();
+    for reference in spec::certificate_refs(&carried.tree) {
+        match store.load_certificate(&reference).await {
+            Ok(certificate) => certificates.push(certificate),
+            // The listener that names it is left out of the spec; the others are served.
+            Err(StoreError::Secret(error)) => {
+                tracing::warn!(load_balancer = %id, reference, %error, "certificate cannot be served");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let health: BTreeMap<MemberId, bool> = carried
+        .member_health
+        .iter()
+        .map(|(id, up)| (*id, *up))
+        .collect();
+    let built = spec::build(Inputs {
+        tree: &carried.tree,
+        amphorae: &amphorae(&carried),
+        snat: &ports(&carried.ports, PortPurpose::Snat, None),
+        subnets: &subnets(store.networks()),
+        certificates: &certificates,
+        health: &health,
+    });
+    Ok(Some(Gathered { carried, built }))
+}
+
+/// By slot; of each the address in the primary VIP's subnet first.
+fn amphorae(carried: &Carried) -> Vec<AmphoraSpec> {
+    let primary = carried.tree.load_balancer.vip.subnet_id;
+    let spec = |id: AmphoraId| {
+        let mut ports = ports(&carried.ports, PortPurpose::Amphora, Some(id));
+        ports.sort_by_key(|port| (port.subnet_id != primary, port.subnet_id, port.address));
+        AmphoraSpec { id, ports }
+    };
+    let rows = carried.amphorae.iter();
+    rows.map(|row| spec(row.amphora.id)).collect()
+}
+
+fn ports(all: &[Port], purpose: PortPurpose, owner: Option<AmphoraId>) -> Vec<PortSpec> {
+    all.iter()
+        .filter(|port| port.purpose == purpose && port.amphora_id == owner)
+        .map(|port| PortSpec {
+            subnet_id: port.subnet_id,
+            address: port.address,
+        })
+        .collect()
+}
+
+fn subnets(networks: &dyn NetworkDriver) -> Vec<SubnetSpec> {
+    let all = networks.networks().iter();
+    all.flat_map(|network| {
+        network.subnets.iter().map(|subnet| SubnetSpec {
+            id: subnet.id,
+            network_id: network.id,
+            segment: network.segment,
+            cidr: subnet.cidr,
+            gateway_ip: subnet.gateway_ip,
+        })
+    })
+    .collect()
+}

@@ -1,0 +1,223 @@
+//! Folds what hosts report into statuses: settles what is done, shows what is observed, takes away
+//! what is gone.
+//!
+//! Most reports say nothing new. One that was folded in without changing anything is remembered and
+//! costs nothing until it, or the load balancer, differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_model::{
+    enums::ProvisioningStatus,
+    id::{ListenerId, LoadBalancerId},
+    spec::LoadBalancerReport,
+};
+use lb_plan::fold::{self, Circumstances};
+use lb_store::{AmphoraUpdate, Carried, Head, StoreError, now};
+use lb_wire::message::ReportRequest;
+
+use crate::{controller::Controller, error::ControlError, gather::gather};
+
+impl Controller {
+    /// Takes in a whole report. Statuses first: someone may wait for ACTIVE, nobody for counters.
+    pub(crate) async fn fold(&self, request: &ReportRequest) -> Result<(), ControlError> {
+        let takes_new = self.is_placed_on(&request.host).await?;
+        let heads: BTreeMap<LoadBalancerId, Head> = self
+            .store
+            .heads()
+            .await?
+            .into_iter()
+            .map(|head| (head.id, head))
+            .collect();
+        for id in &request.removed {
+            if let Some(head) = heads.get(id) {
+                self.removed(&request.host, takes_new, head).await?;
+            }
+        }
+        let mut carried = Vec::with_capacity(request.load_balancers.len());
+        for report in &request.load_balancers {
+            let Some(head) = heads.get(&report.id) else {
+                tracing::debug!(load_balancer = %report.id, host = request.host, "carried, but not known here");
+                continue;
+            };
+            if self
+                .fold_one(&request.host, takes_new, head, report)
+                .await?
+            {
+                carried.push(report.clone());
+            }
+        }
+        self.store.record_reports(&request.host, &carried).await?;
+        let mut memory = self.memory();
+        memory.folded.retain(|id, _| heads.contains_key(id));
+        memory.pending.retain(|id, _| heads.contains_key(id));
+        memory.unbuildable.retain(|id, _| heads.contains_key(id));
+        drop(memory);
+        Ok(())
+    }
+
+    /// `false`: it is not this host's.
+    async fn fold_one(
+        &self,
+        host: &str,
+        takes_new: bool,
+        head: &Head,
+        report: &LoadBalancerReport,
+    ) -> Result<bool, ControlError> {
+        let essence = essence(report);
+        let received = {
+            let memory = self.memory();
+            let known = memory.known.get(host);
+            let received = known.and_then(|known| known.get(&head.id)).copied();
+            if memory.folded.get(&head.id) == Some(&(head.clone(), essence.clone(), received)) {
+                return Ok(true);
+            }
+            received
+        };
+        let Some(gathered) = gather(&self.store, head.id).await? else {
+            return Ok(false);
+        };
+        if !gathered.belongs_to(host, takes_new) {
+            return Ok(false);
+        }
+        let broken: BTreeSet<ListenerId> = match &gathered.built {
+            Ok(built) => built.unservable.iter().map(|one| one.listener_id).collect(),
+            Err(_told_by_sync) => BTreeSet::new(),
+        };
+        let known = Circumstances {
+            broken: &broken,
+            received_generation: received.unwrap_or(0),
+            now: now(),
+        };
+        let changed = self
+            .change(head.id, |tree| {
+                let before = tree.load_balancer.common.provisioning_status;
+                let changed = fold::fold(tree, report, known);
+                let after = tree.load_balancer.common.provisioning_status;
+                (before, after, changed)
+            })
+            .await?;
+        match changed {
+            None => return Ok(false),
+            Some((before, after, true)) if before != after => {
+                tell(head.id, before, after, report);
+            }
+            Some((_, _, true)) => {}
+            Some((_, _, false)) => {
+                let entry = (head.clone(), essence, received);
+                self.memory().folded.insert(head.id, entry);
+            }
+        }
+        self.update_amphorae(host, &gathered.carried, report)
+            .await?;
+        Ok(true)
+    }
+
+    async fn update_amphorae(
+        &self,
+        host: &str,
+        carried: &Carried,
+        report: &LoadBalancerReport,
+    ) -> Result<(), ControlError> {
+        let topology = carried.tree.load_balancer.topology;
+        for row in &carried.amphorae {
+            let Some(told) = report.amphorae.iter().find(|one| one.id == row.amphora.id) else {
+                continue;
+            };
+            let (role, status) = fold::amphora_row(topology, told);
+            let now = &row.amphora;
+            if now.host == host && now.role == role && now.status == status {
+                continue;
+            }
+            let update = AmphoraUpdate {
+                host: host.to_owned(),
+                role,
+                status,
+            };
+            self.store.update_amphora(now.id, &update).await?;
+            if now.role != role {
+                tracing::info!(
+                    load_balancer = %report.id, amphora = %now.id, %role, "amphora's role changed"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is left of a load balancer on its host. Only one that is being deleted ends so.
+    async fn removed(&self, host: &str, takes_new: bool, head: &Head) -> Result<(), ControlError> {
+        if head.provisioning_status != ProvisioningStatus::PendingDelete
+            || !self.is_carried_by(host, takes_new, head.id).await?
+        {
+            return Ok(());
+        }
+        let gone = self
+            .change(head.id, |tree| {
+                let status = tree.load_balancer.common.provisioning_status;
+                let generation = tree.load_balancer.generation;
+                status == ProvisioningStatus::PendingDelete
+                    && tree.settle_applied(generation, &BTreeSet::new(), now())
+            })
+            .await?;
+        if gone == Some(true) {
+            tracing::info!(load_balancer = %head.id, host, "load balancer deleted");
+        }
+        Ok(())
+    }
+
+    /// What was asked for cannot be done; says nothing when something else is asked for by now.
+    pub(crate) async fn fail(
+        &self,
+        id: LoadBalancerId,
+        generation: u64,
+    ) -> Result<(), ControlError> {
+        self.change(id, |tree| {
+            tree.load_balancer.generation == generation && tree.settle_failed(now())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Changes a tree; `None` when there is none any more.
+    pub(crate) async fn change<T: Send>(
+        &self,
+        id: LoadBalancerId,
+        change: impl FnOnce(&mut lb_model::tree::Tree) -> T + Send,
+    ) -> Result<Option<T>, ControlError> {
+        match self.store.change_tree(id, |tree| Ok(change(tree))).await {
+            Ok(value) => Ok(Some(value)),
+            Err(StoreError::Refused(_) | StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A report without its counters, which change all the time and settle nothing; except whether a
+/// listener is there.
+fn essence(report: &LoadBalancerReport) -> LoadBalancerReport {
+    let mut essence = report.clone();
+    for listener in &mut essence.listeners {
+        listener.bytes_in = 0;
+        listener.bytes_out = 0;
+        listener.total_connections = 0;
+        listener.request_errors = 0;
+    }
+    essence
+}
+
+fn tell(
+    id: LoadBalancerId,
+    before: ProvisioningStatus,
+    after: ProvisioningStatus,
+    report: &LoadBalancerReport,
+) {
+    let generation = report.applied_generation;
+    match &report.error {
+        Some(error) if after == ProvisioningStatus::Error => {
+            tracing::error!(load_balancer = %id, %before, %after, error, "could not be applied");
+        }
+        Some(error) => {
+            tracing::warn!(load_balancer = %id, %before, %after, error, "could not be applied");
+        }
+        None => tracing::info!(load_balancer = %id, %before, %after, generation, "applied"),
+    }
+}

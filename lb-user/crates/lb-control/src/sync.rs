@@ -1,0 +1,171 @@
+//! Answers an agent: what its host must carry that it does not.
+//!
+//! The answer is the difference between the generations the host names and those stored, so it is
+//! right whatever was asked or answered before. A request that differs in nothing is held; it is
+//! woken by the store's commits and looks again.
+
+use lb_model::{enums::ProvisioningStatus, id::LoadBalancerId, spec::LoadBalancerSpec};
+use lb_store::Head;
+use lb_wire::{
+    message::{
+        RESPONSE_BYTES_MAX, ReportRequest, SPECS_PER_RESPONSE_MAX, SYNC_HOLD_MAX, SyncRequest,
+        SyncResponse,
+    },
+    server::{Handler, HandlerError},
+};
+use tokio::time::{Duration, Instant};
+
+use crate::{
+    controller::Controller,
+    error::ControlError,
+    gather::{belongs_to, gather},
+};
+
+/// Without any wake-up a held request looks again this often: the poll is the truth, a wake-up is
+/// only a hint.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Half of what an answer may have: the estimate of a spec's size is rough.
+const SPEC_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 2;
+
+impl Handler for Controller {
+    async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, HandlerError> {
+        self.hold(&request).await.map_err(|error| refuse(&error))
+    }
+
+    async fn report(&self, request: ReportRequest) -> Result<(), HandlerError> {
+        self.fold(&request).await.map_err(|error| refuse(&error))
+    }
+}
+
+fn refuse(error: &ControlError) -> HandlerError {
+    tracing::warn!(%error, "an agent's request could not be served");
+    HandlerError(error.to_string())
+}
+
+impl Controller {
+    async fn hold(&self, request: &SyncRequest) -> Result<SyncResponse, ControlError> {
+        let addresses = request.host_addresses.iter().copied().collect();
+        self.heard_of(&request.host, &addresses).await?;
+        self.memory()
+            .known
+            .insert(request.host.clone(), request.known.clone());
+        let deadline = Instant::now() + SYNC_HOLD_MAX;
+        let mut changes = self.store.changes();
+        loop {
+            // Marked as seen before looking: what is committed meanwhile wakes again.
+            changes.borrow_and_update();
+            let response = self.difference(request).await?;
+            if response != SyncResponse::default() || Instant::now() >= deadline {
+                return Ok(response);
+            }
+            let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() {
+                    return Ok(response);
+                },
+                () = tokio::time::sleep_until(look_again) => {}
+            }
+        }
+    }
+
+    async fn difference(&self, request: &SyncRequest) -> Result<SyncResponse, ControlError> {
+        let takes_new = self.is_placed_on(&request.host).await?;
+        let mut response = SyncResponse::default();
+        let mut bytes = 0;
+        for head in self.store.heads().await? {
+            if head.provisioning_status == ProvisioningStatus::PendingDelete {
+                if !request.removing.contains(&head.id)
+                    && self
+                        .is_carried_by(&request.host, takes_new, head.id)
+                        .await?
+                {
+                    response.gone.push(head.id);
+                }
+                continue;
+            }
+            if !is_newer(&head, request) {
+                continue;
+            }
+            let Some(spec) = self.spec_for(&request.host, takes_new, head.id).await? else {
+                continue;
+            };
+            bytes += size(&spec);
+            response.changed.push(spec);
+            if response.changed.len() >= SPECS_PER_RESPONSE_MAX || bytes >= SPEC_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(response)
+    }
+
+    /// Whether a load balancer is this host's.
+    pub(crate) async fn is_carried_by(
+        &self,
+        host: &str,
+        takes_new: bool,
+        id: LoadBalancerId,
+    ) -> Result<bool, ControlError> {
+        Ok(belongs_to(&self.store.amphorae(id).await?, host, takes_new))
+    }
+
+    /// `None`: not this host's, gone, or not to be built, which settles it in ERROR.
+    async fn spec_for(
+        &self,
+        host: &str,
+        takes_new: bool,
+        id: LoadBalancerId,
+    ) -> Result<Option<LoadBalancerSpec>, ControlError> {
+        let Some(gathered) = gather(&self.store, id).await? else {
+            return Ok(None);
+        };
+        if !gathered.belongs_to(host, takes_new) {
+            return Ok(None);
+        }
+        match gathered.built {
+            Ok(built) => {
+                self.memory().unbuildable.remove(&id);
+                Ok(Some(built.spec))
+            }
+            Err(error) => {
+                let generation = gathered.carried.tree.load_balancer.generation;
+                let told = self.memory().unbuildable.insert(id, generation);
+                if told != Some(generation) {
+                    tracing::error!(load_balancer = %id, generation, %error, "cannot be carried");
+                    self.fail(id, generation).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn is_newer(head: &Head, request: &SyncRequest) -> bool {
+    match request.known.get(&head.id) {
+        None => true,
+        Some(known) if *known > head.generation => {
+            // A database restored from a backup: what the host carries is kept until the next change.
+            tracing::warn!(
+                load_balancer = %head.id, host = request.host, known, stored = head.generation,
+                "the host knows a newer generation than the database"
+            );
+            false
+        }
+        Some(known) => *known < head.generation,
+    }
+}
+
+/// Rough size on the wire: certificates and members dominate.
+fn size(spec: &LoadBalancerSpec) -> usize {
+    let certificates: usize = spec
+        .certificates
+        .iter()
+        .map(|one| one.chain_pem.len() + one.key_pem.expose().len() + 1024)
+        .sum();
+    let members: usize = spec.pools.iter().map(|pool| pool.members.len()).sum();
+    let policies = spec
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.l7policies);
+    let rules: usize = policies.map(|policy| policy.rules.len() + 1).sum();
+    4096 + certificates + (members + rules + spec.listeners.len()) * 1024
+}
