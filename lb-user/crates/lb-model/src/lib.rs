@@ -35,3 +35,8 @@ pub mod tls;
 pub mod tree;
 pub mod tree_request;
 pub mod vip;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! Behaviour of the whole crate, by resource: requests as JSON in, faults and statuses out.
+
+mod capability;
+mod capability_listener;
+mod l7;
+mod listener;
+mod load_balancer;
+mod member;
+mod monitor;
+mod pool;
+mod render;
+mod requests;
+mod rollup;
+mod settle;
+mod tree_create;
+mod vip;
