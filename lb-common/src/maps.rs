@@ -204,6 +204,8 @@ pub mod limits {
     pub const DENIED: u32 = 4_096;
     /// Entries of `DEVS`: uplinks and amphora veths.
     pub const DEVICES: u32 = 32_768;
+    /// Entries of `REASONS`: room for reasons to come, so that appending one is no new layout.
+    pub const REASONS: u32 = 256;
     /// Bytes of `EVENTS`.
     pub const EVENT_BYTES: u32 = 262_144;
 }

@@ -160,6 +160,8 @@ impl Reason {
     pub const COUNT: u32 = Self::ALL.len() as u32;
 }
 
+const _: () = assert!(Reason::COUNT <= crate::maps::limits::REASONS);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,6 @@ use lb_common::{
         FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAGLEV_SLOTS, MAGLEV_VALUE_BYTES,
         MemberRecord, limits,
     },
-    reason::Reason,
 };
 
 /// `BPF_F_MMAPABLE`: user space maps the values instead of asking for them. Maps of words have it, so
@@ -109,7 +108,7 @@ pub(crate) static DENIED: LpmTrie<CidrKey, u32, { limits::DENIED as usize }> = L
 pub(crate) static LISTENER_STATS: PerCpuArray<ListenerCounters, LISTENER_RECORDS> =
     PerCpuArray::new();
 #[btf_map]
-pub(crate) static REASONS: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new();
+pub(crate) static REASONS: PerCpuArray<u64, { limits::REASONS as usize }> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, { limits::EVENT_BYTES as usize }> = RingBuf::new();
 #[btf_map]

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use lb_common::{
-    maps::{
-        AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowEntry,
-        FlowKey, ListenerCounters, ListenerRecord, MemberRecord, limits, names,
-    },
-    reason::Reason,
+use lb_common::maps::{
+    AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowEntry, FlowKey,
+    ListenerCounters, ListenerRecord, MemberRecord, limits, names,
 };
 use lb_sys::bpf::{MMAPABLE, Map, Shape, Words, map_type};
 
@@ -99,7 +96,7 @@ pub(super) const PINNED: [(&str, Shape); 22] = [
     ),
     (
         names::REASONS,
-        shape::<u32, u64>(map_type::PERCPU_ARRAY, Reason::COUNT, 0),
+        shape::<u32, u64>(map_type::PERCPU_ARRAY, limits::REASONS, 0),
     ),
     (
         names::EVENTS,
