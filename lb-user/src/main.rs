@@ -35,7 +35,7 @@ enum Command {
     /// XDP, addresses and amphorae of this host.
     Agent(role::agent::Options),
     /// Server and agent in one process, for one host.
-    AllInOne(role::agent::Options),
+    AllInOne,
     /// One amphora; started by the agent only.
     #[command(hide = true)]
     Amphora(role::amphora::Options),
@@ -80,7 +80,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Server => role::server::run(&load()?),
         Command::Agent(options) => role::agent::run(&load()?, &options),
-        Command::AllInOne(options) => role::all_in_one::run(&load()?, &options),
+        Command::AllInOne => role::all_in_one::run(&load()?),
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),

@@ -3,4 +3,5 @@
 pub(crate) mod agent;
 pub(crate) mod all_in_one;
 pub(crate) mod amphora;
+pub(crate) mod process;
 pub(crate) mod server;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{cli::print, config::Config, failure::Failure};
+use crate::{cli::print, config::Config, failure::Failure, role::process::effective_capabilities};
 
 /// First kernel with TCX, which the answers' program needs.
 const KERNEL_MIN: (u32, u32) = (6, 6);
@@ -107,12 +107,7 @@ fn bpffs(dir: &Path) -> Finding {
 }
 
 fn capabilities() -> Vec<Finding> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = effective_capabilities();
     CAPABILITIES
         .iter()
         .map(|&(bit, name, purpose)| Finding {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_model::enums::Topology;
+use lb_model::{enums::Topology, tree::load_balancer::PROVIDERS};
 
 use super::{ConfigError, reader::Section};
 
@@ -46,13 +46,13 @@ impl Api {
             ));
         }
         let default_provider: String = section
-            .parsed("default_provider", "\"amphora\" or \"octavia\"")?
+            .parsed("default_provider", "a provider's name")?
             .unwrap_or_else(|| "amphora".to_owned());
-        if !matches!(default_provider.as_str(), "amphora" | "octavia") {
+        if !PROVIDERS.contains(&default_provider.as_str()) {
             return Err(section.wrong(
                 "default_provider",
                 Some(format!("{default_provider:?}")),
-                "must be \"amphora\" or its old name \"octavia\"",
+                format!("must be one of {}", PROVIDERS.join(", ")),
             ));
         }
         let force_listen = section.boolean("force_listen")?.unwrap_or(false);

@@ -1,14 +1,85 @@
-//! `lbaas agent`.
-use crate::{config::Config, failure::Failure};
+//! `lbaas agent`: this host carries what the server asks for.
+//!
+//! Stopping it changes nothing for a packet: XDP and amphorae go on, and the next agent adopts them.
+
 use clap::Args;
+use lb_agent::{AgentConfig, Origin};
+use lb_store::StateLock;
+
+use crate::{
+    config::Config,
+    failure::Failure,
+    role::process::{require_root, run_until_signal},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// On SIGINT or SIGTERM, remove everything from the host instead of leaving it running.
+    /// Removes everything an agent of this configuration made on this host, and ends.
     #[arg(long)]
-    pub(crate) teardown: bool,
+    teardown: bool,
 }
 
-pub(crate) fn run(_config: &Config, _options: &Options) -> Result<(), Failure> {
-    Err(Failure::Failed("not wired up yet".to_owned()))
+pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    require_root()?;
+    let agent = agent_config(config)?;
+    lb_telemetry::logging::init();
+    let lock = hold(&agent)?;
+    if options.teardown {
+        // Also after the edge's namespace is gone: what is left elsewhere must go all the same.
+        if agent
+            .edge_netns
+            .as_deref()
+            .is_none_or(lb_sys::netns::exists)
+        {
+            Origin::enter_edge(&agent).map_err(Failure::failed)?;
+        }
+        return run_until_signal(async |_shutdown| {
+            lb_agent::teardown(&agent).await.map_err(Failure::failed)
+        });
+    }
+    let origin = Origin::enter_edge(&agent).map_err(Failure::failed)?;
+    let outcome = run_until_signal(async |shutdown| {
+        lb_agent::run(agent, origin, shutdown)
+            .await
+            .map_err(Failure::failed)
+    });
+    drop(lock);
+    outcome
+}
+
+/// The agent's part of the configuration, complete or refused.
+pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
+    let agent = &config.agent;
+    if agent.interfaces.is_empty() {
+        return Err(Failure::Usage(
+            "configuration: agent.interfaces: none is named: an agent needs at least one [[agent.interfaces]] with name and networks".to_owned(),
+        ));
+    }
+    Ok(AgentConfig {
+        host: agent.host.clone(),
+        server: Some(agent.server.clone()),
+        credentials: agent.credentials.clone(),
+        state_dir: config.state_dir.clone(),
+        run_dir: config.run_dir.clone(),
+        edge_netns: agent.edge_netns.clone(),
+        bpf_dir: agent.bpf_dir.clone(),
+        drain_timeout: agent.drain_timeout,
+        interfaces: agent
+            .interfaces
+            .iter()
+            .map(|interface| lb_agent::Interface {
+                name: interface.name.clone(),
+                networks: interface.networks.clone(),
+            })
+            .collect(),
+        deny: config.deny_cidrs.clone(),
+        binary: std::env::current_exe().map_err(Failure::failed)?,
+    })
+}
+
+/// One agent at a time on a state directory; a second is told who the first is.
+pub(crate) fn hold(agent: &AgentConfig) -> Result<StateLock, Failure> {
+    let dir = agent.agent_dir();
+    lb_wire::files::private_dir(&dir).map_err(Failure::failed)?;
+    StateLock::acquire(&dir, "agent").map_err(Failure::failed)
 }

@@ -1,5 +1,134 @@
-//! `lbaas server`.
-use crate::{config::Config, failure::Failure};
-pub(crate) fn run(_config: &Config) -> Result<(), Failure> {
-    Err(Failure::Failed("not wired up yet".to_owned()))
+//! `lbaas server`: the API, and what brings hosts to the state it was asked for.
+
+use std::{net::TcpListener, sync::Arc};
+
+use lb_api::{ApiConfig, ApiState};
+use lb_control::{Controller, Settings};
+use lb_store::{AllocationPool, Network, NetworkCatalog, StateLock, Store, Subnet};
+use lb_wire::{ca::CertificateAuthority, files, tls};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, Config},
+    failure::Failure,
+    role::process::{bind, run_until_signal},
+};
+
+pub(crate) fn run(config: &Config) -> Result<(), Failure> {
+    lb_telemetry::logging::init();
+    let prepared = prepare(config, "server")?;
+    run_until_signal(async |shutdown| serve(config, prepared, shutdown).await)
+}
+
+/// What must be had before threads exist: sockets of the namespace the process was started in, and
+/// credentials.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    role: &'static str,
+    networks: NetworkCatalog,
+    api: TcpListener,
+    sync: TcpListener,
+    authority: CertificateAuthority,
+}
+
+/// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
+pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, Failure> {
+    let networks = catalog(config)?;
+    files::private_dir(&config.state_dir).map_err(Failure::failed)?;
+    // Asked before the sockets: a second process is told who the first is, not that a port is taken.
+    drop(StateLock::acquire(&config.state_dir, role).map_err(Failure::failed)?);
+    let api = bind("api.listen", config.api.listen)?;
+    let sync = bind("controller.sync_listen", config.controller.sync_listen)?;
+    let authority = CertificateAuthority::open(&config.state_dir).map_err(Failure::failed)?;
+    authority
+        .ensure_agent(&config.state_dir, &config.agent.host)
+        .map_err(Failure::failed)?;
+    if let Some(host) = &config.controller.host {
+        authority
+            .ensure_agent(&config.state_dir, host)
+            .map_err(Failure::failed)?;
+    }
+    Ok(Prepared {
+        role,
+        networks,
+        api,
+        sync,
+        authority,
+    })
+}
+
+/// Serves until `shutdown`.
+pub(crate) async fn serve(
+    config: &Config,
+    prepared: Prepared,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    let Prepared {
+        role,
+        networks,
+        api,
+        sync,
+        authority,
+    } = prepared;
+    let store = Store::open(&config.state_dir, role, Arc::new(networks))
+        .await
+        .map_err(Failure::failed)?;
+    let credentials = authority.issue_server().map_err(Failure::failed)?;
+    let tls = tls::server_config(&credentials).map_err(Failure::failed)?;
+    let sync = tokio::net::TcpListener::from_std(sync).map_err(Failure::failed)?;
+    let controller = Controller::new(
+        store.clone(),
+        Settings {
+            host: config.controller.host.clone(),
+            pending_timeout: config.controller.pending_timeout,
+        },
+    );
+    let state = ApiState::new(store.clone(), api_config(config));
+    let served = tokio::join!(
+        lb_wire::server::serve(sync, tls, Arc::clone(&controller), shutdown.clone()),
+        controller.converge(shutdown.clone()),
+        async {
+            let served = lb_api::serve(api, state, shutdown.clone()).await;
+            // Without an API the rest is of no use: end as a whole.
+            shutdown.cancel();
+            served
+        },
+    );
+    store.close().await;
+    served.2.map_err(Failure::failed)
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    let mut api = ApiConfig::new(config.api.default_project.clone());
+    api.default_provider = config.api.default_provider.clone();
+    api.topology = config.controller.topology;
+    api.deny_cidrs = config.deny_cidrs.clone();
+    api.force_listen = config.api.force_listen;
+    api
+}
+
+/// The networks, checked as a whole.
+pub(crate) fn catalog(config: &Config) -> Result<NetworkCatalog, Failure> {
+    let networks = config.networks.iter().map(network).collect();
+    NetworkCatalog::new(networks).map_err(|error| Failure::Usage(format!("configuration: {error}")))
+}
+
+fn network(network: &config::Network) -> Network {
+    let subnets = network.subnets.iter().map(|subnet| Subnet {
+        id: subnet.id,
+        name: subnet.name.clone(),
+        cidr: subnet.cidr,
+        gateway_ip: subnet.gateway_ip,
+        allocation_pools: subnet
+            .allocation_pools
+            .iter()
+            .map(|&(start, end)| AllocationPool { start, end })
+            .collect(),
+    });
+    Network {
+        id: network.id,
+        name: network.name.clone(),
+        segment: network.segment,
+        subnets: subnets.collect(),
+    }
 }
