@@ -9,6 +9,9 @@ use crate::{
     resource::L7Rule,
 };
 
+/// Bytes of one compiled regular expression. The proxy allows more, so it takes what passes here.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+
 /// What the value is compared as: without the outer double quotes.
 #[must_use]
 pub fn unquoted(value: &str) -> &str {
@@ -72,7 +75,7 @@ fn check_value(rule: &L7Rule) -> Result<(), Fault> {
         return Err(error("the value must not be empty or hold line breaks"));
     }
     if rule.compare_type == Compare::Regex {
-        return check_regex(value);
+        return check_regex(value, rule.kind == Kind::HostName);
     }
     let legal = match rule.kind {
         Kind::HostName | Kind::Path | Kind::FileType | Kind::Header => is_value(value),
@@ -96,8 +99,16 @@ fn check_value(rule: &L7Rule) -> Result<(), Fault> {
 
 /// A regular expression that we can match in linear time. What only a backtracking engine can do is
 /// a legal request that we cannot serve (501), the rest is an error of the client (400).
-fn check_regex(value: &str) -> Result<(), Fault> {
-    let Err(failure) = regex::Regex::new(unquoted(value)) else {
+fn check_regex(value: &str, ignore_case: bool) -> Result<(), Fault> {
+    // As the proxy does: on bytes, with Unicode classes only where the pattern needs them.
+    let build = |unicode| {
+        regex::bytes::RegexBuilder::new(unquoted(value))
+            .case_insensitive(ignore_case)
+            .unicode(unicode)
+            .size_limit(REGEX_BYTES_MAX)
+            .build()
+    };
+    let Err(failure) = build(false).or_else(|_bytes_only| build(true)) else {
         return Ok(());
     };
     let text = failure.to_string();

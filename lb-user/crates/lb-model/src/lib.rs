@@ -20,6 +20,7 @@ pub mod enums;
 pub mod fault;
 pub mod id;
 pub mod l7_rules;
+pub mod limits;
 mod monitor_rules;
 pub mod protocol;
 pub mod render;

@@ -2,7 +2,12 @@
 //!
 //! Invariants: never panics, whatever the JSON; every refusal is a 400 that names the field.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    ops::RangeInclusive,
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -179,27 +184,22 @@ impl<'a> Reader<'a> {
     /// `tags`, without duplicates.
     pub fn tags(&mut self) -> Result<Given<Vec<String>>, Fault> {
         Ok(self.texts("tags")?.map(|tags| {
-            let mut unique: Vec<String> = Vec::with_capacity(tags.len());
-            for tag in tags {
-                if !unique.contains(&tag) {
-                    unique.push(tag);
-                }
-            }
-            unique
+            let mut seen = HashSet::with_capacity(tags.len());
+            tags.into_iter()
+                .filter(|tag| seen.insert(tag.clone()))
+                .collect()
         }))
     }
 
     /// A list of CIDRs: host bits are masked off, duplicates collapse.
     pub fn cidrs(&mut self, key: &'static str) -> Result<Given<Vec<IpNet>>, Fault> {
         self.list(key)?.try_map(|items| {
-            let mut nets: Vec<IpNet> = Vec::with_capacity(items.len());
-            for item in items {
-                let net = cidr(key, item)?;
-                if !nets.contains(&net) {
-                    nets.push(net);
-                }
-            }
-            Ok(nets)
+            let mut seen = HashSet::with_capacity(items.len());
+            let nets: Vec<IpNet> = items
+                .iter()
+                .map(|item| cidr(key, item))
+                .collect::<Result<_, _>>()?;
+            Ok(nets.into_iter().filter(|net| seen.insert(*net)).collect())
         })
     }
 

@@ -250,6 +250,7 @@ fn keys_and_values_are_checked_by_type() {
         ("PATH", "REGEX", Value::Null, "(", 400),
         ("PATH", "REGEX", Value::Null, "(?=a)b", 501),
         ("PATH", "REGEX", Value::Null, r"(a)\1", 501),
+        ("PATH", "REGEX", Value::Null, "((a{99}){99}){99}", 501),
         ("SSL_CONN_HAS_CERT", "EQUAL_TO", json!("k"), "true", 400),
         ("SSL_CONN_HAS_CERT", "EQUAL_TO", Value::Null, "no", 400),
         ("SSL_VERIFY_RESULT", "EQUAL_TO", Value::Null, "-1", 400),

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use crate::{
     enums::{OperatingStatus, ProvisioningStatus as Status},
     id::PoolId,
+    limits,
     testing::{SUBNET_V4, SUBNET_V6, World, code, outcome, uuid, world},
 };
 
@@ -233,6 +234,23 @@ fn a_batch_is_all_or_nothing() {
     assert_eq!(outcome(&world.batch(pool, unserved, false)), 501);
     assert_eq!(outcome(&world.batch(pool, json!({}), false)), 400);
     assert_eq!(world.tree, before);
+}
+
+#[test]
+fn members_have_a_limit_that_a_batch_counts_net() {
+    let (mut world, pool) = with_pool();
+    let list = |from: usize| -> Value {
+        (from..from + limits::MEMBERS_MAX)
+            .map(|port| json!({"address": "192.0.2.20", "protocol_port": port}))
+            .collect()
+    };
+    world.batch(pool, list(1), false).unwrap();
+    world.settle();
+    let more = json!({"protocol_port": 65_535});
+    assert_eq!(outcome(&world.member(pool, more)), 403);
+    let one = json!([{"address": "192.0.2.20", "protocol_port": 65_535}]);
+    assert_eq!(outcome(&world.batch(pool, one, true)), 403);
+    assert_eq!(outcome(&world.batch(pool, list(2), false)), 200);
 }
 
 #[test]

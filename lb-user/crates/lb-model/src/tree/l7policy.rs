@@ -6,9 +6,9 @@ use crate::{
     ctx::Ctx,
     defaults,
     enums::{L7PolicyAction, ListenerProtocol, OperatingStatus},
-    fault::Fault,
+    fault::{Fault, ResourceKind},
     id::{L7PolicyId, ListenerId},
-    protocol,
+    limits, protocol,
     request::{Given, L7PolicyCreate, L7PolicyUpdate},
     resource::{L7Policy, Listener},
     status::Event,
@@ -79,6 +79,11 @@ impl Tree {
             ));
         }
         self.check_redirect_pool(listener, &fields)?;
+        limits::room(
+            listener.l7policies.len(),
+            limits::L7POLICIES_MAX,
+            ResourceKind::L7Policy,
+        )?;
         let to = fields
             .position
             .value()

@@ -6,9 +6,9 @@ use crate::{
     ctx::Ctx,
     defaults,
     enums::{ClientAuthentication, ListenerProtocol, OperatingStatus},
-    fault::Fault,
+    fault::{Fault, ResourceKind},
     id::{ListenerId, PoolId},
-    protocol,
+    limits, protocol,
     request::{Given, ListenerCreate, ListenerUpdate, listener::ListenerFields},
     resource::Listener,
     status::Event,
@@ -63,6 +63,11 @@ impl Tree {
         fields: ListenerFields,
         ctx: &mut Ctx<'_>,
     ) -> Result<ListenerId, Fault> {
+        limits::room(
+            self.listeners.len(),
+            limits::LISTENERS_MAX,
+            ResourceKind::Listener,
+        )?;
         self.check_default_pool(fields.protocol, fields.mutable.default_pool_id.value())?;
         self.lock(ctx.now)?;
         let given = fields.mutable.clone();

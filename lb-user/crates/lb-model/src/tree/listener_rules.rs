@@ -7,6 +7,7 @@ use crate::{
     ctx::{CertificateFact, Facts},
     enums::{ClientAuthentication, ListenerProtocol},
     fault::Fault,
+    limits,
     protocol::{INSERT_HEADERS, INSERT_TLS_HEADERS},
     request::{Given, ListenerUpdate},
     resource::Listener,
@@ -168,6 +169,13 @@ fn allowed_cidrs(tree: &Tree, listener: &Listener) -> Result<(), Fault> {
         .vip_addresses()
         .map(|vip| IpAddr::is_ipv4(&vip))
         .collect();
+    if listener.allowed_cidrs.len() > limits::ALLOWED_CIDRS_MAX {
+        return Err(Fault::option(
+            "allowed_cidrs",
+            listener.allowed_cidrs.len(),
+            format!("At most {} CIDRs.", limits::ALLOWED_CIDRS_MAX),
+        ));
+    }
     for cidr in &listener.allowed_cidrs {
         if !families.contains(&cidr.addr().is_ipv4()) {
             return Err(Fault::option(

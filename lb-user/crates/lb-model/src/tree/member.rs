@@ -6,8 +6,9 @@ use crate::{
     ctx::{Ctx, Facts},
     defaults,
     enums::OperatingStatus,
-    fault::Fault,
+    fault::{Fault, ResourceKind},
     id::{MemberId, PoolId},
+    limits,
     request::{MemberCreate, MemberUpdate},
     resource::{Member, Pool},
     status::Event,
@@ -73,6 +74,11 @@ impl Tree {
     ) -> Result<MemberId, Fault> {
         self.pool(pool_id)?;
         check_new(&request, ctx.facts)?;
+        limits::room(
+            self.member_count(),
+            limits::MEMBERS_MAX,
+            ResourceKind::Member,
+        )?;
         self.lock_pool(pool_id, ctx.now)?;
         self.push_member(pool_id, request, ctx)
     }

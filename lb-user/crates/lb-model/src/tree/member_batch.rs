@@ -10,8 +10,9 @@ use crate::{
     capability,
     ctx::Ctx,
     defaults,
-    fault::Fault,
+    fault::{Fault, ResourceKind},
     id::{MemberId, PoolId},
+    limits,
     request::{Given, MemberBatch, MemberCreate},
     resource::Member,
     status::Event,
@@ -44,6 +45,13 @@ impl Tree {
         if plan.is_empty() {
             return Ok(());
         }
+        // What the batch deletes makes room for what it creates.
+        let count = self.member_count().saturating_sub(plan.gone.len());
+        limits::room(
+            count.saturating_add(plan.new.len()).saturating_sub(1),
+            limits::MEMBERS_MAX,
+            ResourceKind::Member,
+        )?;
         self.lock_pool(pool_id, ctx.now)?;
         for (id, item) in plan.known {
             let mut member = self.member(pool_id, id)?.clone();

@@ -6,9 +6,9 @@ use crate::{
     ctx::Ctx,
     defaults,
     enums::{L7PolicyAction, OperatingStatus},
-    fault::Fault,
+    fault::{Fault, ResourceKind},
     id::{ListenerId, PoolId},
-    protocol,
+    limits, protocol,
     request::{Given, PoolCreate, PoolUpdate, pool::PoolFields},
     resource::Pool,
     status::Event,
@@ -83,6 +83,7 @@ impl Tree {
         let given = fields.mutable.clone();
         let pool = new_pool(ctx.id(), fields, ctx)?;
         pool_rules::check_persistence(&pool)?;
+        limits::room(self.pools.len(), limits::POOLS_MAX, ResourceKind::Pool)?;
         if let Some(id) = listener_id
             && self.listener(id)?.default_pool_id.is_some()
         {
