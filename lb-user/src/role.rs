@@ -1,5 +1,6 @@
 //! What a process does for its whole life, one file a role.
 
+mod addresses;
 pub(crate) mod agent;
 pub(crate) mod all_in_one;
 pub(crate) mod amphora;

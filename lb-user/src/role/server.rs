@@ -1,6 +1,10 @@
 //! `lbaas server`: the API, and what brings hosts to the state it was asked for.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, TcpListener},
+    sync::Arc,
+};
 
 use lb_api::{ApiConfig, ApiState};
 use lb_control::{Controller, Settings};
@@ -11,8 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{self, Config},
     failure::Failure,
-    role::process::{bind, run_until_signal},
+    role::{
+        addresses,
+        process::{bind, run_until_signal},
+    },
 };
+
+/// The server's own machine among the hosts whose addresses no member may have. Not a name an agent
+/// could have.
+const SERVER_HOST: &str = "@server";
 
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     lb_telemetry::logging::init();
@@ -26,6 +37,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 pub(crate) struct Prepared {
     role: &'static str,
     networks: NetworkCatalog,
+    addresses: BTreeSet<IpAddr>,
     api: TcpListener,
     sync: TcpListener,
     authority: CertificateAuthority,
@@ -51,6 +63,7 @@ pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, F
     Ok(Prepared {
         role,
         networks,
+        addresses: addresses::of_this_machine(),
         api,
         sync,
         authority,
@@ -66,11 +79,16 @@ pub(crate) async fn serve(
     let Prepared {
         role,
         networks,
+        addresses,
         api,
         sync,
         authority,
     } = prepared;
     let store = Store::open(&config.state_dir, role, Arc::new(networks))
+        .await
+        .map_err(Failure::failed)?;
+    store
+        .report_host(SERVER_HOST, &addresses)
         .await
         .map_err(Failure::failed)?;
     let credentials = authority.issue_server().map_err(Failure::failed)?;

@@ -198,6 +198,7 @@ fn essence(report: &LoadBalancerReport) -> LoadBalancerReport {
     for listener in &mut essence.listeners {
         listener.bytes_in = 0;
         listener.bytes_out = 0;
+        listener.active_connections = 0;
         listener.total_connections = 0;
         listener.request_errors = 0;
     }

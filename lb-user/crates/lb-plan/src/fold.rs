@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_model::{
     enums::{AmphoraRole, AmphoraStatus, ProvisioningStatus, Topology},
     id::{ListenerId, MemberId, PoolId},
-    resource::Listener,
     rollup::{ListenerObservation, Observations},
     spec::{AmphoraReport, ListenerPath, LoadBalancerReport},
     time::Timestamp,
@@ -16,6 +15,9 @@ use lb_model::{
 };
 
 use crate::spec::path;
+
+#[cfg(test)]
+mod tests;
 
 /// What is known beside the report itself.
 #[derive(Clone, Copy, Debug)]
@@ -84,15 +86,12 @@ fn observations(
 ) -> Observations {
     let mut listeners = BTreeMap::new();
     for listener in &tree.listeners {
-        let told = report.listeners.iter().find(|one| one.id == listener.id);
-        let connections = match (told, path(listener.protocol)) {
-            (Some(told), _) => told.active_connections,
-            // In the data path there is nothing that could fail to listen.
-            (None, ListenerPath::Xdp) => 0,
-            (None, ListenerPath::Amphora) => continue,
-        };
-        if !broken.contains(&listener.id) {
-            listeners.insert(listener.id, observed(listener, connections));
+        let told = report.listeners.iter().any(|one| one.id == listener.id);
+        // In the data path there is nothing that could fail to listen.
+        let served = told || path(listener.protocol) == ListenerPath::Xdp;
+        if served && !broken.contains(&listener.id) {
+            // Never full: connection limits are refused until they are enforced.
+            listeners.insert(listener.id, ListenerObservation::Open);
         }
     }
     let members: BTreeMap<(PoolId, MemberId), bool> = report
@@ -104,15 +103,5 @@ fn observations(
         generation: report.applied_generation,
         listeners,
         members,
-    }
-}
-
-fn observed(listener: &Listener, connections: u64) -> ListenerObservation {
-    let limit = listener
-        .connection_limit
-        .and_then(|limit| u64::try_from(limit).ok());
-    match limit {
-        Some(limit) if connections >= limit => ListenerObservation::Full,
-        _ => ListenerObservation::Open,
     }
 }

@@ -3,3 +3,6 @@
 pub mod datapath;
 pub mod fold;
 pub mod spec;
+
+#[cfg(test)]
+mod fixture;

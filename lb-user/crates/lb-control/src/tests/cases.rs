@@ -347,9 +347,7 @@ async fn a_failover_is_done_when_the_host_has_counted_it() {
             .unwrap();
     };
     tell(report(&spec_of(&world, id).await, Mood::Willing)).await;
-    world
-        .change(id, Tree::failover_load_balancer)
-        .await;
+    world.change(id, Tree::failover_load_balancer).await;
     let done = report(&spec_of(&world, id).await, Mood::Willing);
     assert_eq!(done.failover_count, 1);
     let mut under_way = done.clone();
