@@ -26,7 +26,7 @@ pub enum Error {
     Heartbeat {
         /// What the kernel said.
         #[source]
-        source: io::Error,
+        source: lb_sys::Error,
     },
     /// A worker ended although nobody asked it to: the supervisor shall start a new amphora.
     #[error("worker {index} ended by itself")]

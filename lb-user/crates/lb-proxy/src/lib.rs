@@ -11,8 +11,26 @@
 //! Left out for now: HTTP/2, session persistence, TLS towards members, the PROXY protocol, access
 //! logs, TCP and UDP proxying. The API refuses what needs them.
 
+mod accept;
+mod balance;
+mod config;
+mod connection;
+mod control;
+mod counters;
 mod error;
+mod gate;
+mod headers;
+mod heartbeat;
+mod l7;
+mod listen;
 mod process;
+mod reply;
+mod request;
+mod state;
+mod tls;
+mod upstream;
+mod view;
+mod worker;
 
 pub use error::Error;
 pub use process::{AmphoraArgs, run};

@@ -1,8 +1,28 @@
-//! The process as a whole: control runtime, workers, end.
+//! The process as a whole: start, control loop, end.
 
-use std::{num::NonZeroUsize, os::fd::OwnedFd};
+use std::{num::NonZeroUsize, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
-use crate::Error;
+use lb_sys::heartbeat::HeartbeatWriter;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    Error,
+    control::{Agent, Inbox},
+    counters::Connections,
+    heartbeat::Pulse,
+    state::State,
+    worker::{self, FINISH_WITHIN, WorkerHandle},
+};
+
+/// The agent hears this often, whatever happens.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Beyond what workers give themselves, so that theirs is the deadline that counts.
+const JOIN_SLACK: Duration = Duration::from_secs(1);
 
 /// What the supervisor hands to a new amphora.
 #[derive(Debug)]
@@ -21,6 +41,100 @@ pub struct AmphoraArgs {
 ///
 /// See [`Error`]; a connection's or a request's failure is none.
 pub fn run(args: AmphoraArgs) -> Result<(), Error> {
-    drop(args);
+    let page = args
+        .heartbeat
+        .map(HeartbeatWriter::map)
+        .transpose()
+        .map_err(|source| Error::Heartbeat { source })?;
+    let connections = Arc::new(Connections::default());
+    let pulse = Arc::new(Pulse::new(page, Arc::clone(&connections)));
+    let (ended, losses) = mpsc::unbounded_channel();
+    let workers = (0..args.workers.get())
+        .map(|index| {
+            worker::start(
+                index,
+                Arc::clone(&connections),
+                Arc::clone(&pulse),
+                ended.clone(),
+            )
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(start("worker"))?;
+    let (orders, threads): (Vec<_>, Vec<_>) = workers
+        .into_iter()
+        .map(|WorkerHandle { orders, thread }| (orders, thread))
+        .unzip();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(start("control runtime"))?;
+    runtime.block_on(async {
+        let inbox = Inbox::listen(args.control)?;
+        let state = State::new(orders, connections);
+        control(inbox, state, losses, threads).await
+    })
+}
+
+fn start(what: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Start { what, source }
+}
+
+/// Serves agents until one says that it is over.
+async fn control(
+    mut inbox: Inbox,
+    mut state: State,
+    mut losses: mpsc::UnboundedReceiver<usize>,
+    threads: Vec<thread::JoinHandle<()>>,
+) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(start("signal handler"))?;
+    let mut period = interval(STATUS_PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let health_changed = state.health_changed();
+    let connections = state.connections();
+    loop {
+        tokio::select! {
+            agent = inbox.next() => match agent {
+                Agent::Connected => {}
+                Agent::Says(message) => {
+                    let Some(answer) = state.obey(*message).await else {
+                        break;
+                    };
+                    if let Some(answer) = answer {
+                        inbox.answer(answer);
+                    }
+                }
+            },
+            Some(index) = losses.recv() => return Err(Error::WorkerLost { index }),
+            _ = terminate.recv() => break,
+            _ = period.tick() => {}
+            () = health_changed.notified() => {}
+            () = connections.none_left.notified() => {}
+        }
+        inbox.answer(state.status());
+    }
+    tracing::info!("shutting down");
+    state.shut_down().await;
+    join(threads, losses).await;
     Ok(())
+}
+
+/// Waits for the workers, but not for ever.
+async fn join(threads: Vec<thread::JoinHandle<()>>, mut losses: mpsc::UnboundedReceiver<usize>) {
+    let all_ended = async {
+        for _ in &threads {
+            losses.recv().await;
+        }
+    };
+    if tokio::time::timeout(FINISH_WITHIN + JOIN_SLACK, all_ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!("a worker does not end: leaving without it");
+        return;
+    }
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
 }

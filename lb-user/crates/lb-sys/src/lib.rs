@@ -8,7 +8,9 @@
 //! async (callers wrap descriptors or use a blocking thread). A thread that has entered a namespace
 //! is never reused: it ends with the closure it was made for.
 
+pub mod bind;
 pub mod bpf;
+pub mod carrier;
 pub mod clock;
 pub mod heartbeat;
 pub mod iface;

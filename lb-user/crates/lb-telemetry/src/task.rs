@@ -13,6 +13,23 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is what everyone else is sent to"
+    )]
+    tokio::spawn(guarded(name, future))
+}
+
+/// As [`spawn`], on the current thread's [`tokio::task::LocalSet`], for futures that stay there.
+pub fn spawn_local<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    tokio::task::spawn_local(guarded(name, future))
+}
+
+fn guarded<F: Future>(name: &'static str, future: F) -> impl Future<Output = Option<F::Output>> {
     let span = tracing::debug_span!("task", name);
     let guarded = async move {
         let output = AssertUnwindSafe(future).catch_unwind().await;
@@ -21,9 +38,5 @@ where
         }
         output.ok()
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is what everyone else is sent to"
-    )]
-    tokio::spawn(guarded.instrument(span))
+    guarded.instrument(span)
 }

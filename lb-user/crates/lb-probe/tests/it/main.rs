@@ -1,0 +1,3 @@
+//! Probes against real sockets on loopback.
+
+mod probing;

@@ -1,0 +1,84 @@
+//! What is served, compiled: immutable, made by the control thread, handed to every worker.
+//!
+//! Each worker keeps a pointer of its own to the newest one and looks at nothing shared: a change is
+//! a message that replaces the pointer, and connections see it with their next request.
+
+mod action;
+mod compile;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_model::{
+    enums::PoolProtocol,
+    id::{ListenerId, PoolId},
+};
+use lb_probe::health::MemberHealth;
+
+pub(crate) use action::Action;
+pub(crate) use compile::{Compiled, TlsCache, compile, sources};
+
+use crate::l7::Engine;
+
+/// Everything one amphora serves.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) listeners: Vec<Arc<ListenerConfig>>,
+    pub(crate) pools: HashMap<PoolId, Arc<PoolConfig>>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct ListenerConfig {
+    pub(crate) id: ListenerId,
+    /// Every VIP with the listener's port.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// TERMINATED_HTTPS.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) engine: Engine,
+    /// By the engine's index.
+    pub(crate) actions: Vec<Action>,
+    pub(crate) default_pool: Option<PoolId>,
+    pub(crate) insert: InsertHeaders,
+    pub(crate) client_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) member_timeout: Duration,
+}
+
+/// Which headers members get to see of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InsertHeaders {
+    pub(crate) forwarded_for: bool,
+    pub(crate) forwarded_port: bool,
+    pub(crate) forwarded_proto: bool,
+}
+
+/// One pool.
+#[derive(Debug)]
+pub(crate) struct PoolConfig {
+    pub(crate) id: PoolId,
+    pub(crate) protocol: PoolProtocol,
+    pub(crate) members: Vec<MemberConfig>,
+}
+
+/// One member.
+#[derive(Debug)]
+pub(crate) struct MemberConfig {
+    pub(crate) address: SocketAddr,
+    /// Where connections to it come from.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) weight: u16,
+    pub(crate) backup: bool,
+    pub(crate) health: Arc<MemberHealth>,
+}
+
+impl MemberConfig {
+    /// Whether requests without ties may go there.
+    pub(crate) fn takes_new(&self) -> bool {
+        self.weight > 0 && self.health.is_usable()
+    }
+}

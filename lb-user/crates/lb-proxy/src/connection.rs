@@ -1,0 +1,135 @@
+//! One client connection, from accept to close.
+
+use std::{
+    cell::RefCell, convert::Infallible, net::SocketAddr, pin::pin, rc::Rc, sync::Arc,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    counters::OpenConnection,
+    gate::{GateState, Gated, HEADERS_MAX},
+    headers::Ends,
+    request,
+    view::ListenerView,
+    worker::Worker,
+};
+
+/// A TLS handshake may take this long, or the client's timeout when that is shorter.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// What is known of a connection while it lives; its requests and tunnels hold it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) ends: Ends,
+    pub(crate) gate: Arc<GateState>,
+    /// The listener as this connection last saw it.
+    last: RefCell<Rc<ListenerView>>,
+    _open: OpenConnection,
+}
+
+impl Client {
+    /// The listener as it is now, and whether it still exists. One that is gone goes on serving its
+    /// connections as it last was.
+    pub(crate) fn listener(&self) -> (Rc<ListenerView>, bool) {
+        let id = self.last.borrow().config.id;
+        match self.worker.view().listener(id) {
+            Some(newest) => {
+                *self.last.borrow_mut() = Rc::clone(&newest);
+                (newest, true)
+            }
+            None => (Rc::clone(&self.last.borrow()), false),
+        }
+    }
+}
+
+/// Serves one accepted connection to its end.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<ListenerView>,
+    stream: TcpStream,
+    client: SocketAddr,
+    local: SocketAddr,
+    open: OpenConnection,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%client, %error, "connection is gone already");
+        return;
+    }
+    let tls = listener.config.tls.clone();
+    let patience = listener.config.client_timeout;
+    let state = Client {
+        worker,
+        ends: Ends {
+            client,
+            local,
+            tls: tls.is_some(),
+        },
+        gate: Arc::new(GateState::new()),
+        last: RefCell::new(listener),
+        _open: open,
+    };
+    match tls {
+        None => http(Rc::new(state), stream).await,
+        Some(config) => {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
+                Ok(Ok(stream)) => {
+                    // The deadline for a request begins now.
+                    state.gate.settle();
+                    http(Rc::new(state), stream).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
+                Err(_elapsed) => tracing::debug!(%client, "TLS handshake timed out"),
+            }
+        }
+    }
+}
+
+async fn http<S>(client: Rc<Client>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (listener, _) = client.listener();
+    let gated = Gated::new(
+        stream,
+        Arc::clone(&client.gate),
+        Arc::clone(&listener.counters),
+        listener.config.client_timeout,
+    );
+    drop(listener);
+    let service_client = Rc::clone(&client);
+    let service = service_fn(move |request| {
+        let client = Rc::clone(&service_client);
+        async move { Ok::<_, Infallible>(request::handle(client, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The gate keeps the client's times: it knows a late head from an idle connection.
+        .header_read_timeout(None)
+        .half_close(true)
+        .auto_date_header(false)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(gated), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = client.worker.stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client = %client.ends.client, %error, "connection ended");
+    }
+}

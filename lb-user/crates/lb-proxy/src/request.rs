@@ -1,0 +1,128 @@
+//! One request: refused, judged by the policies, answered or forwarded (contract 10.1).
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::{
+    config::Action,
+    connection::Client,
+    gate::{PLACEHOLDER_METHOD, Refusal},
+    headers,
+    l7::RequestFields,
+    reply::{self, Reply},
+    upstream::{Exchange, forward},
+    view::ListenerView,
+};
+
+/// Answers `request`. Never fails: every failure is an answer.
+pub(crate) async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Response<Reply> {
+    client.gate.begin();
+    let (listener, is_listed) = client.listener();
+    let mut response = decide(&client, &listener, request).await;
+    let fault = response.extensions_mut().remove::<Fault>();
+    if fault.is_some() {
+        listener.counters.request_failed();
+    }
+    if client.worker.is_leaving() || !is_listed || fault == Some(Fault::Client) {
+        close_after(&mut response);
+    }
+    response.body_mut().settles(Arc::clone(&client.gate));
+    response
+}
+
+/// Marks an answer that says what went wrong, by whose fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing this client sends can be trusted to be where it seems.
+    Client,
+    /// Ours or a member's.
+    Service,
+}
+
+async fn decide(
+    client: &Rc<Client>,
+    listener: &ListenerView,
+    request: Request<Incoming>,
+) -> Response<Reply> {
+    if request.method().as_str() == PLACEHOLDER_METHOD {
+        let status = client
+            .gate
+            .refusal()
+            .map_or(StatusCode::BAD_REQUEST, Refusal::status);
+        return failed(client, status, Fault::Client);
+    }
+    let (mut parts, body) = request.into_parts();
+    let pool_id = match action(client, listener, &parts) {
+        Some(Action::Reject) => return reply::status(StatusCode::FORBIDDEN),
+        Some(Action::RedirectToUrl { location, code }) => {
+            return reply::redirect(*code, location.clone());
+        }
+        Some(Action::RedirectPrefix { prefix, code }) => {
+            return prefixed(client, &parts, prefix, *code);
+        }
+        Some(Action::Pool(id)) => Some(*id),
+        None => listener.config.default_pool,
+    };
+    let Some(pool) = pool_id.and_then(|id| listener.pool(id)) else {
+        return failed(client, StatusCode::SERVICE_UNAVAILABLE, Fault::Service);
+    };
+    let upgrade = headers::asks_for_websocket(&parts.headers)
+        .then(|| parts.extensions.remove::<OnUpgrade>())
+        .flatten();
+    let exchange = Exchange {
+        client,
+        listener,
+        pool,
+        request: &parts,
+        upgrade,
+    };
+    // Boxed: the rest of a connection's state is small, and idle connections are many.
+    match Box::pin(forward(exchange, body)).await {
+        Ok(response) => response,
+        // The client's own fault is told as such, even where it shows as a failed forward.
+        Err(failure) => match client.gate.broken_body() {
+            Some(refusal) => failed(client, refusal.status(), Fault::Client),
+            None => failed(client, failure.status(), Fault::Service),
+        },
+    }
+}
+
+fn action<'a>(client: &Client, listener: &'a ListenerView, parts: &Parts) -> Option<&'a Action> {
+    let fields = RequestFields {
+        path: parts.uri.path(),
+        headers: &parts.headers,
+    };
+    let index = listener
+        .config
+        .engine
+        .decide(fields, &mut client.worker.scratch.borrow_mut())?;
+    listener.config.actions.get(index)
+}
+
+fn prefixed(client: &Client, parts: &Parts, prefix: &str, code: StatusCode) -> Response<Reply> {
+    // Not the target as sent: an absolute form has more than path and query.
+    let path = parts.uri.path();
+    let query = parts.uri.query();
+    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    match HeaderValue::try_from(format!("{prefix}{path}{mark}{query}")) {
+        Ok(location) => reply::redirect(code, location),
+        Err(_not_a_value) => failed(client, StatusCode::BAD_REQUEST, Fault::Client),
+    }
+}
+
+fn failed(client: &Client, status: StatusCode, fault: Fault) -> Response<Reply> {
+    tracing::debug!(client = %client.ends.client, %status, "answered without a member");
+    let mut response = reply::status(status);
+    response.extensions_mut().insert(fault);
+    response
+}
+
+fn close_after(response: &mut Response<Reply>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}

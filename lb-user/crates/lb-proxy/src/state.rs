@@ -1,0 +1,207 @@
+//! What the control thread holds, and what it does when the agent speaks.
+
+use std::{
+    collections::HashSet,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_model::amphora::{AmphoraConfig, FromAmphora, ListenerFailure, ToAmphora};
+use lb_probe::{monitor, schedule::Prober};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    config::{self, Compiled, Snapshot, TlsCache},
+    counters::{Connections, Registry},
+    listen,
+    worker::Order,
+};
+
+/// A worker that has not taken an order by then hangs; the agent is not told that it serves.
+const APPLY_WITHIN: Duration = Duration::from_secs(5);
+
+/// The served configuration and everything around it.
+#[derive(Debug)]
+pub(crate) struct State {
+    workers: Vec<mpsc::Sender<Order>>,
+    connections: Arc<Connections>,
+    prober: Prober,
+    counters: Registry,
+    tls: TlsCache,
+    listening: HashSet<SocketAddr>,
+    generation: u64,
+}
+
+/// One worker's part of the sockets to open.
+type Sockets = Vec<(SocketAddr, TcpListener)>;
+
+impl State {
+    pub(crate) fn new(workers: Vec<mpsc::Sender<Order>>, connections: Arc<Connections>) -> Self {
+        Self {
+            counters: Registry::new(workers.len()),
+            workers,
+            connections,
+            prober: Prober::new(),
+            tls: TlsCache::new(),
+            listening: HashSet::new(),
+            generation: 0,
+        }
+    }
+
+    pub(crate) fn health_changed(&self) -> Arc<Notify> {
+        self.prober.changed()
+    }
+
+    pub(crate) fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
+    }
+
+    /// Does what the agent says. `None`: it said to shut down; `Some(None)`: nothing to answer.
+    pub(crate) async fn obey(&mut self, message: ToAmphora) -> Option<Option<FromAmphora>> {
+        match message {
+            ToAmphora::Configure { config } => Some(self.configure(&config).await),
+            ToAmphora::Drain { draining } => {
+                tracing::info!(draining, "drain");
+                for worker in &self.workers {
+                    order(worker, Order::Drain(draining)).await;
+                }
+                Some(None)
+            }
+            ToAmphora::Shutdown => None,
+        }
+    }
+
+    pub(crate) async fn shut_down(&self) {
+        for worker in &self.workers {
+            order(worker, Order::Shutdown).await;
+        }
+    }
+
+    /// What is observed now.
+    pub(crate) fn status(&self) -> FromAmphora {
+        FromAmphora::Status {
+            generation: self.generation,
+            connections: self.connections.open(),
+            listeners: self.counters.reports(),
+            members: self.prober.reports(),
+        }
+    }
+
+    async fn configure(&mut self, config: &AmphoraConfig) -> Option<FromAmphora> {
+        let generation = config.load_balancer.generation;
+        let sources = config::sources(config);
+        let plans = config
+            .load_balancer
+            .pools
+            .iter()
+            .flat_map(|pool| monitor::plans(pool, &sources))
+            .collect();
+        self.prober.apply(plans);
+        let Compiled {
+            mut snapshot,
+            mut failures,
+            tls,
+        } = config::compile(config, &self.prober, &self.tls);
+        self.tls = tls;
+        let open = self.open_missing(&mut snapshot, &mut failures);
+        if !self.apply(snapshot, open).await {
+            tracing::error!(generation, "a worker does not take the configuration");
+            return None;
+        }
+        self.generation = generation;
+        for failure in &failures {
+            tracing::warn!(listener.id = %failure.listener_id, reason = failure.reason, "listener cannot be served");
+        }
+        tracing::info!(
+            generation,
+            listeners = self.listening.len(),
+            "configuration is served"
+        );
+        Some(FromAmphora::Applied {
+            generation,
+            failures,
+        })
+    }
+
+    /// Opens sockets for addresses that are new, one a worker; a listener that gets none fails.
+    fn open_missing(
+        &self,
+        snapshot: &mut Snapshot,
+        failures: &mut Vec<ListenerFailure>,
+    ) -> Vec<Sockets> {
+        let mut open: Vec<Sockets> = self.workers.iter().map(|_| Sockets::new()).collect();
+        snapshot.listeners.retain(|listener| {
+            let missing = listener
+                .addresses
+                .iter()
+                .filter(|address| !self.listening.contains(*address));
+            for &address in missing {
+                for worker in &mut open {
+                    match listen::open(address) {
+                        Ok(socket) => worker.push((address, socket)),
+                        Err(error) => {
+                            failures.push(ListenerFailure {
+                                listener_id: listener.id,
+                                reason: format!("cannot listen on {address}: {error}"),
+                            });
+                            // Without this listener its other sockets have no use.
+                            for worker in &mut open {
+                                worker.retain(|(opened, _)| !listener.addresses.contains(opened));
+                            }
+                            return false;
+                        }
+                    }
+                }
+            }
+            true
+        });
+        open
+    }
+
+    /// Hands the snapshot to every worker and waits until all serve it.
+    async fn apply(&mut self, snapshot: Snapshot, open: Vec<Sockets>) -> bool {
+        let wanted: HashSet<SocketAddr> = snapshot
+            .listeners
+            .iter()
+            .flat_map(|listener| listener.addresses.iter().copied())
+            .collect();
+        let ids: Vec<_> = snapshot
+            .listeners
+            .iter()
+            .map(|listener| listener.id)
+            .collect();
+        self.counters.keep(&ids);
+        let close: Vec<_> = self.listening.difference(&wanted).copied().collect();
+        self.listening = wanted;
+        let snapshot = Arc::new(snapshot);
+        let mut served = Vec::new();
+        for (index, (worker, open)) in self.workers.iter().zip(open).enumerate() {
+            let (done, is_done) = oneshot::channel();
+            let apply = Order::Apply {
+                snapshot: Arc::clone(&snapshot),
+                counters: self.counters.of_worker(index),
+                open,
+                close: close.clone(),
+                done,
+            };
+            order(worker, apply).await;
+            served.push(is_done);
+        }
+        for is_done in served {
+            if !matches!(timeout(APPLY_WITHIN, is_done).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+async fn order(worker: &mpsc::Sender<Order>, order: Order) {
+    if timeout(APPLY_WITHIN, worker.send(order)).await.is_err() {
+        tracing::error!("a worker takes no orders");
+    }
+}

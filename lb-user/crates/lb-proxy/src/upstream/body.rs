@@ -1,0 +1,201 @@
+//! Bodies on their way: what is sent to a member, and what it answers.
+
+use std::{
+    cell::Cell,
+    future::Future as _,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    client::conn::http1::SendRequest,
+};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Key;
+use crate::worker::Worker;
+
+/// How far a request's body is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// All of it was handed to the connection.
+    pub(super) finished: Cell<bool>,
+    /// The client is the one we wait for.
+    pub(super) awaits_client: Cell<bool>,
+    /// When something of it last went on.
+    pub(super) last: Cell<Instant>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            finished: Cell::new(false),
+            awaits_client: Cell::new(false),
+            last: Cell::new(Instant::now()),
+        })
+    }
+}
+
+/// A client's body, going to a member.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Option<Incoming>,
+    progress: Rc<Progress>,
+}
+
+impl Upload {
+    pub(super) fn new(body: Option<Incoming>, progress: Rc<Progress>) -> Self {
+        progress
+            .finished
+            .set(body.as_ref().is_none_or(Incoming::is_end_stream));
+        Self { body, progress }
+    }
+
+    /// Takes the body back out of a request that was not sent.
+    pub(super) fn into_body(self) -> Option<Incoming> {
+        self.body
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        };
+        let progress = &self.progress;
+        progress.awaits_client.set(polled.is_pending());
+        if let Poll::Ready(frame) = &polled {
+            progress.last.set(Instant::now());
+            let ended = frame.is_none() || self.is_end_stream();
+            if ended {
+                progress.finished.set(true);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// A connection that goes back to the idle ones when its exchange has ended well.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(super) sender: SendRequest<Upload>,
+    pub(super) key: Key,
+    pub(super) worker: Rc<Worker>,
+    pub(super) progress: Rc<Progress>,
+}
+
+impl Lease {
+    fn give_back(self) {
+        if self.progress.finished.get() {
+            self.worker.idle.put(self.key, self.sender);
+        }
+    }
+}
+
+/// Why a member's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownloadError {
+    #[error("the member's answer broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the member fell silent within its answer")]
+    Silent,
+}
+
+/// A member's body, going to the client.
+#[derive(Debug)]
+pub(crate) struct Download {
+    body: Incoming,
+    lease: Option<Lease>,
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Download {
+    /// `lease` is `None` when the connection is not an HTTP one any more.
+    pub(super) fn new(body: Incoming, lease: Option<Lease>, patience: Duration) -> Self {
+        let mut download = Self {
+            body,
+            lease,
+            patience,
+            timer: None,
+        };
+        download.give_back_at_end();
+        download
+    }
+
+    fn give_back_at_end(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    /// The member owes bytes: for how long already?
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let patience = self.patience;
+        self.timer
+            .get_or_insert_with(|| Box::pin(sleep(patience)))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(None) => {
+                if let Some(lease) = this.lease.take() {
+                    lease.give_back();
+                }
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                this.timer = None;
+                this.give_back_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Pending => match this.poll_silence(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(DownloadError::Silent))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

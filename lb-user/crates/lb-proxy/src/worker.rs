@@ -1,0 +1,194 @@
+//! A worker: one thread with its own runtime, sockets, members' connections and counters.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use lb_model::id::ListenerId;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    accept,
+    config::Snapshot,
+    counters::{Connections, ListenerCounters},
+    heartbeat::Pulse,
+    l7::Scratch,
+    upstream::IdleConnections,
+    view::View,
+};
+
+/// Orders that may wait for a worker.
+const ORDERS_MAX: usize = 16;
+
+/// How often idle connections to members are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// After a shutdown, what is being answered may finish within this.
+pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// From the control thread to a worker.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Serve this. `done` is told when it is so.
+    Apply {
+        snapshot: Arc<Snapshot>,
+        counters: HashMap<ListenerId, Arc<ListenerCounters>>,
+        open: Vec<(SocketAddr, TcpListener)>,
+        close: Vec<SocketAddr>,
+        done: oneshot::Sender<()>,
+    },
+    /// Stop (or resume) keep-alive towards clients.
+    Drain(bool),
+    /// Finish and end.
+    Shutdown,
+}
+
+/// What every task of a worker shares.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    view: RefCell<Rc<View>>,
+    pub(crate) idle: IdleConnections,
+    pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) pulse: Arc<Pulse>,
+    /// Cancelled when connections shall end after what they are answering.
+    pub(crate) stop: CancellationToken,
+    draining: Cell<bool>,
+}
+
+impl Worker {
+    pub(crate) fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Whether clients are asked to come back on another connection.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.draining.get() || self.stop.is_cancelled()
+    }
+}
+
+/// A running worker, seen from the control thread. It ends when told to, or when this is dropped.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) thread: thread::JoinHandle<()>,
+}
+
+/// Starts worker `index`; `ended` is told its index when its thread ends, however it does.
+pub(crate) fn start(
+    index: usize,
+    connections: Arc<Connections>,
+    pulse: Arc<Pulse>,
+    ended: mpsc::UnboundedSender<usize>,
+) -> io::Result<WorkerHandle> {
+    let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let _ended = Ended { index, ended };
+            let worker = Rc::new(Worker {
+                view: RefCell::default(),
+                idle: IdleConnections::default(),
+                scratch: RefCell::default(),
+                connections,
+                pulse,
+                stop: CancellationToken::new(),
+                draining: Cell::new(false),
+            });
+            LocalSet::new().block_on(&runtime, serve(worker, inbox));
+        })?;
+    Ok(WorkerHandle { orders, thread })
+}
+
+/// Tells the end of a thread also when it panics.
+struct Ended {
+    index: usize,
+    ended: mpsc::UnboundedSender<usize>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.ended.send(self.index).is_err() {
+            tracing::debug!(worker = self.index, "worker outlived the control thread");
+        }
+    }
+}
+
+/// Ends the accepting on an address.
+type Acceptors = HashMap<SocketAddr, CancellationToken>;
+
+async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
+    let mut acceptors = Acceptors::new();
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let pulse = Arc::clone(&worker.pulse);
+    let stamping = lb_telemetry::task::spawn_local("heartbeat", async move { pulse.run().await });
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(order @ Order::Apply { .. }) => apply(&worker, &mut acceptors, order),
+                Some(Order::Drain(draining)) => worker.draining.set(draining),
+                Some(Order::Shutdown) | None => break,
+            },
+            _ = sweep.tick() => worker.idle.sweep(&worker.view().upstreams),
+        }
+    }
+    for acceptor in acceptors.into_values() {
+        acceptor.cancel();
+    }
+    worker.stop.cancel();
+    let deadline = Instant::now() + FINISH_WITHIN;
+    // The acceptors first empty their queues.
+    tokio::task::yield_now().await;
+    if timeout_at(deadline, worker.connections.all_closed())
+        .await
+        .is_err()
+    {
+        tracing::warn!("connections are cut at the end of the grace period");
+    }
+    stamping.abort();
+}
+
+fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
+    let Order::Apply {
+        snapshot,
+        counters,
+        open,
+        close,
+        done,
+    } = order
+    else {
+        return;
+    };
+    *worker.view.borrow_mut() = Rc::new(View::new(&snapshot, &counters));
+    for address in close {
+        if let Some(acceptor) = acceptors.remove(&address) {
+            acceptor.cancel();
+        }
+    }
+    for (address, socket) in open {
+        let closing = CancellationToken::new();
+        let accepting = accept::run(Rc::clone(worker), address, socket, closing.clone());
+        lb_telemetry::task::spawn_local("accept", accepting);
+        acceptors.insert(address, closing);
+    }
+    worker.idle.sweep(&worker.view().upstreams);
+    if done.send(()).is_err() {
+        tracing::debug!("nobody waits for this configuration any more");
+    }
+}

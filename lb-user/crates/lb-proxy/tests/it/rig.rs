@@ -1,0 +1,325 @@
+//! An amphora under test, and the specs it is given.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use lb_model::{
+    amphora::{AmphoraConfig, FromAmphora, ListenerFailure, ToAmphora},
+    enums::{
+        L7PolicyAction, L7RuleCompareType, L7RuleType, LbAlgorithm, ListenerProtocol,
+        OperatingStatus, PoolProtocol, ProvisioningStatus, Topology,
+    },
+    id::{AmphoraId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId, SubnetId},
+    resource::{Common, L7Policy, L7Rule},
+    spec::{
+        AmphoraSpec, ListenerPath, ListenerReport, ListenerSpec, LoadBalancerSpec, MemberReport,
+        MemberSpec, PoolSpec, VipSpec,
+    },
+    time::Timestamp,
+};
+use lb_proxy::AmphoraArgs;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+use uuid::Uuid;
+
+use crate::client::{Client, PATIENCE};
+
+pub const PORT: u16 = 8080;
+
+/// Each rig has a VIP of its own in 127/8, so that tests run side by side.
+static NEXT_VIP: AtomicU16 = AtomicU16::new(1);
+
+/// A running amphora and the connection of its agent.
+pub struct Rig {
+    pub vip: IpAddr,
+    pub spec: LoadBalancerSpec,
+    pub socket: PathBuf,
+    pub agent: Agent,
+    thread: Option<thread::JoinHandle<Result<(), lb_proxy::Error>>>,
+    _dir: tempfile::TempDir,
+}
+
+/// The agent's side of a session.
+pub struct Agent {
+    reader: Lines<BufReader<OwnedReadHalf>>,
+    writer: OwnedWriteHalf,
+}
+
+/// A status as received.
+#[derive(Debug)]
+pub struct Status {
+    pub connections: u64,
+    pub listeners: Vec<ListenerReport>,
+    pub members: Vec<MemberReport>,
+}
+
+impl Rig {
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(1, None).await
+    }
+
+    pub async fn start_with(workers: usize, heartbeat: Option<OwnedFd>) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let socket = dir.path().join("control.sock");
+        let listener = UnixListener::bind(&socket)?;
+        let args = AmphoraArgs {
+            control: listener.into(),
+            heartbeat,
+            workers: NonZeroUsize::new(workers).context("at least one")?,
+        };
+        let thread = thread::spawn(move || lb_proxy::run(args));
+        let agent = Agent::connect(&socket).await?;
+        let [high, low] = NEXT_VIP.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let [.., pid] = std::process::id().to_be_bytes();
+        let vip = IpAddr::V4(Ipv4Addr::new(127, pid.max(1), high, low));
+        Ok(Self {
+            vip,
+            spec: spec(vip),
+            socket,
+            agent,
+            thread: Some(thread),
+            _dir: dir,
+        })
+    }
+
+    /// A rig that serves one HTTP listener with one pool of `members`.
+    pub async fn serving(members: &[SocketAddr]) -> anyhow::Result<Self> {
+        let mut rig = Self::start().await?;
+        rig.spec.listeners = vec![listener(1, ListenerProtocol::Http, PORT, Some(1))];
+        rig.spec.pools = vec![pool(1, members)];
+        rig.apply().await?;
+        Ok(rig)
+    }
+
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.vip, port)
+    }
+
+    pub async fn client(&self) -> anyhow::Result<Client<tokio::net::TcpStream>> {
+        Client::connect(self.at(PORT)).await
+    }
+
+    /// Configures the amphora with the spec as it is now; nothing may fail.
+    pub async fn apply(&mut self) -> anyhow::Result<()> {
+        let failures = self.try_apply().await?;
+        if failures.is_empty() {
+            return Ok(());
+        }
+        bail!("not served: {failures:?}");
+    }
+
+    pub async fn try_apply(&mut self) -> anyhow::Result<Vec<ListenerFailure>> {
+        self.spec.generation += 1;
+        let config = AmphoraConfig {
+            amphora_id: AmphoraId(Uuid::from_u128(1)),
+            load_balancer: self.spec.clone(),
+        };
+        let config = Box::new(config);
+        self.agent.say(&ToAmphora::Configure { config }).await?;
+        loop {
+            if let FromAmphora::Applied {
+                generation,
+                failures,
+            } = self.agent.hear().await?
+                && generation == self.spec.generation
+            {
+                return Ok(failures);
+            }
+        }
+    }
+
+    /// Waits for a status that `fits`.
+    pub async fn status(&mut self, fits: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
+        self.agent.status(fits).await
+    }
+
+    /// Ends the amphora in order; its result.
+    pub async fn shut_down(mut self) -> anyhow::Result<()> {
+        self.agent.say(&ToAmphora::Shutdown).await?;
+        let thread = self.thread.take().context("runs")?;
+        let ended = tokio::task::spawn_blocking(|| thread.join()).await?;
+        ended.map_err(|_panic| anyhow!("panicked"))??;
+        Ok(())
+    }
+}
+
+impl Agent {
+    pub async fn connect(socket: &std::path::Path) -> anyhow::Result<Self> {
+        let (reader, writer) = UnixStream::connect(socket).await?.into_split();
+        Ok(Self {
+            reader: BufReader::new(reader).lines(),
+            writer,
+        })
+    }
+
+    pub async fn say(&mut self, message: &ToAmphora) -> anyhow::Result<()> {
+        let line = serde_json::to_string(message)?;
+        self.say_raw(&format!("{line}\n")).await
+    }
+
+    pub async fn say_raw(&mut self, text: &str) -> anyhow::Result<()> {
+        self.writer.write_all(text.as_bytes()).await?;
+        Ok(())
+    }
+
+    pub async fn hear(&mut self) -> anyhow::Result<FromAmphora> {
+        let line = timeout(PATIENCE, self.reader.next_line())
+            .await
+            .context("silence")??;
+        Ok(serde_json::from_str(
+            &line.context("the session is closed")?,
+        )?)
+    }
+
+    pub async fn status(&mut self, fits: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
+        let waiting = async {
+            loop {
+                if let FromAmphora::Status {
+                    connections,
+                    listeners,
+                    members,
+                    ..
+                } = self.hear().await?
+                {
+                    let status = Status {
+                        connections,
+                        listeners,
+                        members,
+                    };
+                    if fits(&status) {
+                        return Ok(status);
+                    }
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.context("no such status")?
+    }
+}
+
+pub fn subnet() -> SubnetId {
+    SubnetId(Uuid::from_u128(1))
+}
+
+fn spec(vip: IpAddr) -> LoadBalancerSpec {
+    LoadBalancerSpec {
+        id: LoadBalancerId(Uuid::from_u128(1)),
+        project_id: "project".to_owned(),
+        generation: 0,
+        enabled: true,
+        topology: Topology::Single,
+        failover_count: 0,
+        vips: vec![VipSpec {
+            address: vip,
+            subnet_id: subnet(),
+        }],
+        amphorae: vec![AmphoraSpec {
+            id: AmphoraId(Uuid::from_u128(1)),
+            ports: Vec::new(),
+        }],
+        snat: Vec::new(),
+        subnets: Vec::new(),
+        listeners: Vec::new(),
+        pools: Vec::new(),
+        certificates: Vec::new(),
+    }
+}
+
+pub fn listener(
+    id: u128,
+    protocol: ListenerProtocol,
+    port: u16,
+    default_pool: Option<u128>,
+) -> ListenerSpec {
+    ListenerSpec {
+        id: ListenerId(Uuid::from_u128(id)),
+        protocol,
+        port,
+        path: ListenerPath::Amphora,
+        connection_limit: None,
+        allowed_cidrs: Vec::new(),
+        default_certificate: None,
+        sni_certificates: Vec::new(),
+        insert_headers: Vec::new(),
+        timeout_client_data_ms: 50_000,
+        timeout_member_connect_ms: 5_000,
+        timeout_member_data_ms: 50_000,
+        default_pool_id: default_pool.map(|id| PoolId(Uuid::from_u128(id))),
+        l7policies: Vec::new(),
+    }
+}
+
+pub fn pool(id: u128, members: &[SocketAddr]) -> PoolSpec {
+    PoolSpec {
+        id: PoolId(Uuid::from_u128(id)),
+        protocol: PoolProtocol::Http,
+        lb_algorithm: LbAlgorithm::RoundRobin,
+        members: members
+            .iter()
+            .zip(1..)
+            .map(|(address, n)| member(id * 100 + n, *address))
+            .collect(),
+        health_monitor: None,
+    }
+}
+
+fn member(id: u128, address: SocketAddr) -> MemberSpec {
+    MemberSpec {
+        id: MemberId(Uuid::from_u128(id)),
+        address: address.ip(),
+        port: address.port(),
+        weight: 1,
+        backup: false,
+        subnet_id: subnet(),
+        monitor_address: None,
+        monitor_port: None,
+        last_known_up: None,
+    }
+}
+
+pub fn common() -> Common {
+    Common {
+        name: String::new(),
+        description: String::new(),
+        admin_state_up: true,
+        provisioning_status: ProvisioningStatus::Active,
+        operating_status: OperatingStatus::Online,
+        created_at: Timestamp(0),
+        updated_at: None,
+        tags: Vec::new(),
+    }
+}
+
+/// A policy with one rule: the path starts with `prefix`.
+pub fn policy(action: L7PolicyAction, prefix: &str) -> L7Policy {
+    L7Policy {
+        id: L7PolicyId(Uuid::from_u128(1)),
+        common: common(),
+        action,
+        redirect_pool_id: None,
+        redirect_url: None,
+        redirect_prefix: None,
+        redirect_http_code: None,
+        rules: vec![L7Rule {
+            id: L7RuleId(Uuid::from_u128(1)),
+            common: common(),
+            kind: L7RuleType::Path,
+            compare_type: L7RuleCompareType::StartsWith,
+            key: None,
+            value: prefix.to_owned(),
+            invert: false,
+        }],
+    }
+}
