@@ -1,3 +1,5 @@
+//! L7 policies and rules: normalisation, positions, the type and comparison table, locks.
+
 use serde_json::{Value, json};
 
 use crate::{

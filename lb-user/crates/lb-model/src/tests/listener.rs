@@ -1,3 +1,5 @@
+//! Listeners: field rules, TLS rules, null at PUT, the protocol matrix, order of checks.
+
 use serde_json::{Value, json};
 
 use crate::{

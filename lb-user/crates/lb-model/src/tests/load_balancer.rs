@@ -1,3 +1,5 @@
+//! The load balancer's own verbs, and the envelope of its bodies.
+
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Members one by one and in batches.
+
 use serde_json::{Value, json};
 
 use crate::{

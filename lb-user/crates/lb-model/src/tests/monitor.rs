@@ -1,3 +1,5 @@
+//! Health monitors: field rules, null at PUT, what deleting one means for members.
+
 use serde_json::{Value, json};
 
 use crate::{

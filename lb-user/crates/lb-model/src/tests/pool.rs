@@ -1,3 +1,5 @@
+//! Pools: where they hang, session persistence, who is touched by a change.
+
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Answers: exactly the contract's keys, the expanded tree, the status tree.
+
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Every parser against any JSON: no panic, and every refusal is a 400.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -1,3 +1,5 @@
+//! Operating statuses from observations: the contract's table, row by row.
+
 use serde_json::json;
 
 use crate::{

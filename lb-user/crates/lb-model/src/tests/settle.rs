@@ -1,3 +1,5 @@
+//! How a change ends, applied or failed, and what that does to everything around it.
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Single-call create: names, references, and the single calls' rules.
+
 use serde_json::{Value, json};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! The choice of a VIP's subnet and address.
+
 use crate::{
     enums::Topology,
     request::load_balancer::{AdditionalVipRequest, VipRequest},
