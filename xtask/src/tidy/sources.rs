@@ -62,15 +62,17 @@ pub fn too_long(files: &[SourceFile], max: usize) -> Vec<String> {
         .collect()
 }
 
-/// Files that do not say what they are. A `#![attribute]` may stand before the first `//!`.
+/// Files that do not say what they are: `//!` comes before anything but attributes.
 pub fn without_docs(files: &[SourceFile]) -> Vec<String> {
     files
         .iter()
         .filter(|file| {
-            let first = file
-                .text
-                .lines()
-                .find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
+            let opens = [
+                "use ", "mod ", "pub ", "fn ", "const ", "struct ", "enum ", "impl ",
+            ];
+            let first = file.text.lines().find(|line| {
+                line.starts_with("//!") || opens.iter().any(|word| line.starts_with(word))
+            });
             !first.is_some_and(|line| line.starts_with("//!"))
         })
         .map(|file| format!("{}: does not open with a module comment (//!)", file.path))
