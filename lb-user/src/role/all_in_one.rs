@@ -19,11 +19,15 @@ use crate::{
     },
 };
 
+/// As the lock on the state directory names it.
+const ROLE: &str = "all-in-one";
+
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     require_root()?;
+    server::require_free(config, ROLE)?;
     let agent = agent_config(config)?;
     lb_telemetry::logging::init();
-    let prepared = server::prepare(config, "all-in-one")?;
+    let prepared = server::prepare(config, ROLE)?;
     let lock = hold(&agent)?;
     let origin = Origin::enter_edge(&agent).map_err(Failure::failed)?;
     let outcome = run_until_signal(async |shutdown: CancellationToken| {

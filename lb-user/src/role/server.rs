@@ -46,9 +46,7 @@ pub(crate) struct Prepared {
 /// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
 pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, Failure> {
     let networks = catalog(config)?;
-    files::private_dir(&config.state_dir).map_err(Failure::failed)?;
-    // Asked before the sockets: a second process is told who the first is, not that a port is taken.
-    drop(StateLock::acquire(&config.state_dir, role).map_err(Failure::failed)?);
+    require_free(config, role)?;
     let api = bind("api.listen", config.api.listen)?;
     let sync = bind("controller.sync_listen", config.controller.sync_listen)?;
     let authority = CertificateAuthority::open(&config.state_dir).map_err(Failure::failed)?;
@@ -68,6 +66,14 @@ pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, F
         sync,
         authority,
     })
+}
+
+/// Asked before anything else: a second process is told who the first is, not that a port is taken.
+pub(crate) fn require_free(config: &Config, role: &str) -> Result<(), Failure> {
+    files::private_dir(&config.state_dir).map_err(Failure::failed)?;
+    let lock = StateLock::acquire(&config.state_dir, role).map_err(Failure::failed)?;
+    drop(lock);
+    Ok(())
 }
 
 /// Serves until `shutdown`.
