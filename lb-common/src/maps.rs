@@ -330,11 +330,34 @@ pub struct ListenerRecord {
     pub flags: u32,
     /// Load balancer index.
     pub lb: u32,
-    /// Slot in `MAGLEV` (NAT); `u32::MAX`: no usable member.
+    /// Slots in `MAGLEV` (NAT), one a family, since NAT does not cross them: [`maglev_slots`].
     pub maglev: u32,
 }
 
 const _: () = assert!(size_of::<ListenerRecord>() == 16);
+const _: () = assert!(limits::MAGLEV_TABLES < NO_MAGLEV);
+
+/// Half of [`ListenerRecord::maglev`] without a usable member.
+const NO_MAGLEV: u32 = 0xffff;
+
+/// [`ListenerRecord::maglev`] from the slots for IPv4 (low half) and IPv6; `None`: no usable member.
+#[must_use]
+pub const fn maglev_slots(v4: Option<u32>, v6: Option<u32>) -> u32 {
+    const fn half(slot: Option<u32>) -> u32 {
+        match slot {
+            Some(slot) if slot < limits::MAGLEV_TABLES => slot,
+            Some(_) | None => NO_MAGLEV,
+        }
+    }
+    half(v6) << 16 | half(v4)
+}
+
+/// The slot in `MAGLEV` for packets of one family; beyond the map's end without a usable member.
+#[must_use]
+#[inline(always)]
+pub const fn maglev_slot_of(slots: u32, is_v6: bool) -> u32 {
+    if is_v6 { slots >> 16 } else { slots & 0xffff }
+}
 
 /// `STEER` word: who gets a load balancer's L7 packets. Amphora index 0 is nobody.
 ///

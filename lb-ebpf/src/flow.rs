@@ -14,7 +14,7 @@ use lb_common::{
     hash,
     maps::{
         Addr, Be16, Event, FlowEntry, FlowKey, MAGLEV_SLOTS, MemberRecord, event_kind, flow_state,
-        listener_flags,
+        listener_flags, maglev_slot_of,
     },
     packet::{Bytes as _, ETHERNET_LEN, protocol, tcp_flags},
     reason::Reason,
@@ -101,7 +101,8 @@ fn try_open(
     let seed = CONFIG.get(0).ok_or(Reason::BadRecord)?.hash_seed;
     let listener = LISTENERS.get(listener_index).ok_or(Reason::BadRecord)?;
     let port = (listener.flags & listener_flags::HASH_ADDR_ONLY == 0).then_some(key.src_port);
-    let index = choose(listener.maglev, &key.src, port).ok_or(Reason::NoMember)?;
+    let table = maglev_slot_of(listener.maglev, packet.is_v6);
+    let index = choose(table, &key.src, port).ok_or(Reason::NoMember)?;
     let member = MEMBERS.get(index).ok_or(Reason::NoMember)?;
     let run = Frame::of_xdp(ctx)
         .run::<ETHERNET_LEN>(0)

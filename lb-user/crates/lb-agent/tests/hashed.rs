@@ -370,6 +370,32 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_a_family_without_members_is_dropped_not_translated() -> anyhow::Result<()> {
+        if !require_root("a_client_of_a_family_without_members_is_dropped_not_translated")? {
+            return Ok(());
+        }
+        let mut world = World::new()?;
+        let [v4, v6] = families()?;
+        let mut both = spec(&v4)?;
+        let other = spec(&v6)?;
+        let gone = world
+            .maps
+            .remove(&other.id)
+            .context("the other load balancer")?;
+        world
+            .datapath()?
+            .apply(&diff(&gone, &DesiredMaps::default()))?;
+        world.allocations.remove(other.id);
+        both.vips.extend(other.vips);
+        both.subnets.extend(other.subnets);
+        world.carry(&both)?;
+        world.connect(v4.vip)?;
+        ensure!(world.connect(v6.vip).is_err());
+        ensure!(world.count(Reason::NoMember)? > 0);
+        Ok(())
+    }
+
+    #[test]
     fn a_member_taken_out_keeps_its_connections_and_gets_no_new_ones() -> anyhow::Result<()> {
         if !require_root("a_member_taken_out_keeps_its_connections_and_gets_no_new_ones")? {
             return Ok(());

@@ -34,6 +34,7 @@ const BPF_OBJ_GET: u32 = 7;
 const BPF_MAP_GET_FD_BY_ID: u32 = 14;
 const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 const BPF_MAP_LOOKUP_BATCH: u32 = 24;
+const BPF_LINK_DETACH: u32 = 34;
 
 /// `BPF_F_MMAPABLE`: user space may map the values of an ARRAY.
 pub const MMAPABLE: u32 = 1 << 10;
@@ -128,6 +129,11 @@ struct IdAttr {
     id: u32,
     next_id: u32,
     open_flags: u32,
+}
+
+#[repr(C)]
+struct DetachAttr {
+    link_fd: u32,
 }
 
 #[repr(C)]
@@ -245,15 +251,7 @@ impl Map {
     /// # Errors
     /// The kernel's; `NotFound` when nothing is pinned there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let mut attr = ObjectAttr {
-            pathname: path.as_ptr().addr() as u64,
-            bpf_fd: 0,
-            file_flags: 0,
-        };
-        // SAFETY: `path` is NUL-terminated and outlives the call.
-        let fd = unsafe { bpf_fd(BPF_OBJ_GET, &mut attr)? };
-        Self::from_fd(fd)
+        Self::from_fd(open_pin(path)?)
     }
 
     /// Pins the map at `path`, on a BPF file system.
@@ -499,6 +497,32 @@ impl Map {
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
+}
+
+/// Opens what is pinned at `path`.
+fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        pathname: path.as_ptr().addr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    // SAFETY: `path` is NUL-terminated and outlives the call.
+    unsafe { bpf_fd(BPF_OBJ_GET, &mut attr) }
+}
+
+/// Takes the program of the link pinned at `path` off its interface, now. Removing the pin alone
+/// does so too, but some time later.
+///
+/// # Errors
+/// The kernel's; `NotFound` when nothing is pinned there.
+pub fn detach_link(path: &Path) -> io::Result<()> {
+    let link = open_pin(path)?;
+    let mut attr = DetachAttr {
+        link_fd: raw(link.as_fd()),
+    };
+    // SAFETY: DetachAttr is the LINK_DETACH variant and holds no pointer.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// `BPF_FS_MAGIC`

@@ -15,7 +15,7 @@ use aya::programs::{
 };
 use lb_common::maps::names;
 
-use super::{Datapath, Doing as _, Error, aya};
+use super::{Datapath, Doing as _, Error, aya, pins};
 
 /// Where in the driver an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +234,7 @@ impl Datapath {
             };
             let ifindex = ifindex.parse().unwrap_or(0);
             if prefix == what.prefix() && !kept(ifindex, interface) {
-                fs::remove_file(entry.path()).doing(doing)?;
+                pins::remove_link(&entry.path()).doing(doing)?;
                 tracing::info!(interface, program = %what, "detached");
             }
         }

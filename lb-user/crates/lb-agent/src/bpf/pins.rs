@@ -63,6 +63,15 @@ fn other_layout(bpf_dir: &Path, ours: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
+/// Takes a program off its interface and removes the link's pin.
+pub(super) fn remove_link(path: &Path) -> io::Result<()> {
+    if let Err(error) = lb_sys::bpf::detach_link(path) {
+        // Removing the pin ends the link all the same, only later.
+        tracing::debug!(path = %path.display(), %error, "link not detached at once");
+    }
+    fs::remove_file(path)
+}
+
 /// Removes every pin of this layout, and with the links the programs from their interfaces; then
 /// the mount, when nothing else is on it. For teardown, not for a restart.
 ///
@@ -76,7 +85,15 @@ pub(super) fn remove(bpf_dir: &Path) -> Result<(), Error> {
         result => result.doing(doing)?,
     };
     for entry in entries {
-        fs::remove_file(entry.doing(doing)?.path()).doing(doing)?;
+        let path = entry.doing(doing)?.path();
+        let is_link = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().contains(&b'-'));
+        if is_link {
+            remove_link(&path).doing(doing)?;
+        } else {
+            fs::remove_file(path).doing(doing)?;
+        }
     }
     fs::remove_dir(&dir).doing(doing)?;
     lb_sys::bpf::unmount_bpffs(bpf_dir).doing(|| format!("cannot unmount {}", bpf_dir.display()))

@@ -78,9 +78,12 @@ pub(super) struct AmphoraPlaces {
 }
 
 /// A pool that XDP balances.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PoolPlaces {
-    pub(super) maglev: u32,
+    /// Table of the IPv4 members, once there were some.
+    pub(super) v4: Option<u32>,
+    /// Table of the IPv6 members, once there were some.
+    pub(super) v6: Option<u32>,
     pub(super) members: BTreeMap<MemberId, MemberPlace>,
 }
 
@@ -189,7 +192,9 @@ impl Allocations {
             self.amphorae.retire(*index);
         }
         for pool in places.pools.values() {
-            self.maglev.retire(pool.maglev);
+            for slot in [pool.v4, pool.v6].into_iter().flatten() {
+                self.maglev.retire(slot);
+            }
             for member in pool.members.values() {
                 self.members.retire(u32::from(member.index));
             }
@@ -322,17 +327,17 @@ impl<'a> Turn<'a> {
         self.places.amphorae.retain(|_, of| !of.networks.is_empty());
     }
 
-    /// The slot of a pool in `MAGLEV`.
-    pub(super) fn pool(&mut self, id: PoolId) -> Result<u32, Error> {
-        if let Some(pool) = self.places.pools.get(&id) {
-            return Ok(pool.maglev);
-        }
+    /// The slot in `MAGLEV` of a pool's members of one family.
+    pub(super) fn table(&mut self, id: PoolId, is_v6: bool) -> Result<u32, Error> {
         let limit = limits::MAGLEV_TABLES;
-        let maglev = self.all.maglev.take(limit);
-        let maglev = maglev.ok_or(self.full("hashed pools", limit))?;
-        let members = BTreeMap::new();
-        self.places.pools.insert(id, PoolPlaces { maglev, members });
-        Ok(maglev)
+        let full = self.full("hashed pools", limit);
+        let pool = self.places.pools.entry(id).or_default();
+        let known = if is_v6 { &mut pool.v6 } else { &mut pool.v4 };
+        if let Some(slot) = known {
+            return Ok(*slot);
+        }
+        let slot = self.all.maglev.take(limit).ok_or(full)?;
+        Ok(*known.insert(slot))
     }
 
     /// The index of a member whose record has fingerprint `content`.
@@ -358,9 +363,8 @@ impl<'a> Turn<'a> {
         let index = self.all.members.take(limit);
         let index = index.and_then(|index| u16::try_from(index).ok());
         let index = index.ok_or(self.full("hashed members", limit))?;
-        if let Some(pool) = self.places.pools.get_mut(&pool) {
-            pool.members.insert(id, MemberPlace { index, content });
-        }
+        let pool = self.places.pools.entry(pool).or_default();
+        pool.members.insert(id, MemberPlace { index, content });
         Ok(index)
     }
 
@@ -377,7 +381,9 @@ impl<'a> Turn<'a> {
                 stays
             });
             if members.is_none() {
-                all.maglev.retire(pool.maglev);
+                for slot in [pool.v4, pool.v6].into_iter().flatten() {
+                    all.maglev.retire(slot);
+                }
             }
             members.is_some()
         });

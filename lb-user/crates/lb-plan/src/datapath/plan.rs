@@ -9,7 +9,8 @@ use lb_common::{
     hash,
     maps::{
         Addr, AddressRecord, AmphoraRecord, AnswerRecord, Be16, ListenerRecord, MemberRecord,
-        address_kind, listener_flags, listener_kind, port_word, segment_word, vip_flags,
+        address_kind, listener_flags, listener_kind, maglev_slots, port_word, segment_word,
+        vip_flags,
     },
 };
 use lb_model::{
@@ -80,7 +81,7 @@ pub fn load_balancer(
 }
 
 /// An address in the form of the maps.
-const fn addr(address: IpAddr) -> Addr {
+pub(super) const fn addr(address: IpAddr) -> Addr {
     match address {
         IpAddr::V4(v4) => Addr::v4(v4.octets()),
         IpAddr::V6(v6) => Addr::v6(v6.octets()),
@@ -221,12 +222,7 @@ impl Plan<'_> {
         self.turn.keep_pools(&keep);
         let mut tables = BTreeMap::new();
         for (id, pool) in hashed {
-            let slot = self.turn.pool(id)?;
-            let filled = self.pool(pool, slot)?;
-            tables.insert(
-                id,
-                (if filled { slot } else { u32::MAX }, pool.lb_algorithm),
-            );
+            tables.insert(id, (self.pool(pool)?, pool.lb_algorithm));
         }
         let mut ports = BTreeMap::new();
         for listener in &spec.listeners {
@@ -249,13 +245,13 @@ impl Plan<'_> {
             kind: listener_kind::STEER,
             flags: 0,
             lb: self.turn.places.index,
-            maglev: u32::MAX,
+            maglev: maglev_slots(None, None),
         };
         if listener.path == ListenerPath::Xdp {
             record.kind = listener_kind::NAT;
             let table = listener.default_pool_id.and_then(|id| tables.get(&id));
-            if let Some((slot, algorithm)) = table {
-                record.maglev = *slot;
+            if let Some((slots, algorithm)) = table {
+                record.maglev = *slots;
                 if *algorithm == LbAlgorithm::SourceIp {
                     record.flags |= listener_flags::HASH_ADDR_ONLY;
                 }
@@ -271,31 +267,41 @@ impl Plan<'_> {
         self.maps.listeners.insert(index, record);
     }
 
-    /// Fills a pool's members and table; `false` when no member is usable.
-    fn pool(&mut self, pool: &PoolSpec, slot: u32) -> Result<bool, Error> {
-        let mut primaries = Vec::new();
-        let mut backups = Vec::new();
+    /// Fills a pool's members and a table a family; the listeners' [`maglev_slots`].
+    fn pool(&mut self, pool: &PoolSpec) -> Result<u32, Error> {
+        let mut usable = [Usable::default(), Usable::default()];
         for member in &pool.members {
             let entry = self.member(pool, member)?;
-            if member.weight > 0 && self.is_up(pool, member) {
-                let group = if member.backup {
-                    &mut backups
-                } else {
-                    &mut primaries
-                };
-                group.push(entry);
+            let [v4, v6] = &mut usable;
+            let family = if member.address.is_ipv6() { v6 } else { v4 };
+            if member.weight == 0 || !self.is_up(pool, member) {
+                continue;
+            }
+            if member.backup {
+                family.backups.push(entry);
+            } else {
+                family.primaries.push(entry);
             }
         }
-        let usable = if primaries.is_empty() {
-            backups
+        let [v4, v6] = usable;
+        let v4 = self.table(pool.id, false, v4)?;
+        let v6 = self.table(pool.id, true, v6)?;
+        Ok(maglev_slots(v4, v6))
+    }
+
+    /// The slot of the table of the members to be used; `None` when there are none.
+    fn table(&mut self, pool: PoolId, is_v6: bool, usable: Usable) -> Result<Option<u32>, Error> {
+        let members = if usable.primaries.is_empty() {
+            usable.backups
         } else {
-            primaries
+            usable.primaries
         };
-        let filled = !usable.is_empty() && self.spec.enabled;
-        if filled {
-            self.maps.maglev.insert(slot, MaglevTable::new(usable));
+        if members.is_empty() || !self.spec.enabled {
+            return Ok(None);
         }
-        Ok(filled)
+        let slot = self.turn.table(pool, is_v6)?;
+        self.maps.maglev.insert(slot, MaglevTable::new(members));
+        Ok(Some(slot))
     }
 
     /// Not known counts as up. Without a monitor nothing is known.
@@ -362,6 +368,13 @@ impl Plan<'_> {
         }
         Ok(())
     }
+}
+
+/// Usable members of one family.
+#[derive(Default)]
+struct Usable {
+    primaries: Vec<MaglevMember>,
+    backups: Vec<MaglevMember>,
 }
 
 /// A record with kind and owner alone.

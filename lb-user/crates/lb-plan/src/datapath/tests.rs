@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     hash,
-    maps::{ListenerRecord, address_kind, limits, listener_flags, listener_kind, vip_flags},
+    maps::{
+        ListenerRecord, address_kind, limits, listener_flags, listener_kind, maglev_slot_of,
+        vip_flags,
+    },
 };
 use lb_model::{
     enums::{LbAlgorithm, ListenerProtocol, PoolProtocol, Topology},
@@ -17,11 +20,14 @@ use lb_model::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::*;
+use super::{plan::addr, *};
 
 const SEED: u64 = 0x5eed;
 const PUBLIC: u128 = 1;
 const PRIVATE: u128 = 2;
+const PRIVATE_V6: u128 = 3;
+/// Members with this number and above are IPv6.
+const FIRST_V6: u8 = 10;
 
 fn id(kind: u128, lb: u8, n: u8) -> Uuid {
     Uuid::from_u128(kind << 64 | u128::from(lb) << 8 | u128::from(n))
@@ -31,6 +37,14 @@ fn port(subnet: u128, address: [u8; 4]) -> PortSpec {
     PortSpec {
         subnet_id: SubnetId(Uuid::from_u128(subnet)),
         address: address.into(),
+    }
+}
+
+fn member_address(n: u8) -> IpAddr {
+    if n < FIRST_V6 {
+        [198, 51, 100, n].into()
+    } else {
+        [0x2001, 0xdb8, 2, 0, 0, 0, 0, u16::from(n)].into()
     }
 }
 
@@ -77,15 +91,8 @@ fn listener(lb: u8, (port, hashed, cidrs, _): (u16, bool, bool, bool)) -> Listen
     }
 }
 
-fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
-    let subnet = |n: u128, segment, cidr: &str| SubnetSpec {
-        id: SubnetId(Uuid::from_u128(n)),
-        network_id: NetworkId(Uuid::from_u128(n)),
-        segment,
-        cidr: cidr.parse().expect("a network"),
-        gateway_ip: None,
-    };
-    let pool = |hashed: bool| PoolSpec {
+fn pool(lb: u8, shape: &Shape, hashed: bool) -> PoolSpec {
+    PoolSpec {
         id: PoolId(id(11, lb, u8::from(hashed))),
         protocol: if hashed {
             PoolProtocol::Tcp
@@ -102,17 +109,31 @@ fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
             .iter()
             .map(|&(weight, backup, n)| MemberSpec {
                 id: MemberId(id(12, lb, n)),
-                address: [198, 51, 100, n].into(),
+                address: member_address(n),
                 port: 8080,
                 weight,
                 backup,
-                subnet_id: SubnetId(Uuid::from_u128(PRIVATE)),
+                subnet_id: SubnetId(Uuid::from_u128(if n < FIRST_V6 {
+                    PRIVATE
+                } else {
+                    PRIVATE_V6
+                })),
                 monitor_address: None,
                 monitor_port: None,
                 last_known_up: None,
             })
             .collect(),
         health_monitor: None,
+    }
+}
+
+fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
+    let subnet = |n: u128, network: u8, cidr: &str| SubnetSpec {
+        id: SubnetId(Uuid::from_u128(n)),
+        network_id: NetworkId(Uuid::from_u128(network.into())),
+        segment: network.into(),
+        cidr: cidr.parse().expect("a network"),
+        gateway_ip: None,
     };
     let vip = |n: u8| VipSpec {
         address: [192, 0, 2, n].into(),
@@ -139,13 +160,20 @@ fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
                 ],
             })
             .collect(),
-        snat: vec![port(PRIVATE, [198, 51, 100, 150 + lb])],
+        snat: vec![
+            port(PRIVATE, [198, 51, 100, 150 + lb]),
+            PortSpec {
+                subnet_id: SubnetId(Uuid::from_u128(PRIVATE_V6)),
+                address: [0x2001, 0xdb8, 2, 0, 0, 0, 1, u16::from(lb)].into(),
+            },
+        ],
         subnets: vec![
             subnet(PUBLIC, 1, "192.0.2.0/24"),
             subnet(PRIVATE, 2, "198.51.100.0/24"),
+            subnet(PRIVATE_V6, 2, "2001:db8:2::/64"),
         ],
         listeners: shape.listeners.iter().map(|&of| listener(lb, of)).collect(),
-        pools: vec![pool(false), pool(true)],
+        pools: vec![pool(lb, shape, false), pool(lb, shape, true)],
         certificates: Vec::new(),
     }
 }
@@ -282,15 +310,20 @@ fn check_listener(maps: &DesiredMaps, index: u32, listener: &ListenerRecord) -> 
     {
         return Err("a listener's prefixes are not there".to_owned());
     }
-    if listener.kind == listener_kind::NAT && listener.maglev != u32::MAX {
-        let table = maps.maglev.get(&listener.maglev).ok_or("no table")?;
+    for is_v6 in [false, true] {
+        let slot = maglev_slot_of(listener.maglev, is_v6);
+        if listener.kind != listener_kind::NAT || slot >= limits::MAGLEV_TABLES {
+            continue;
+        }
+        let table = maps.maglev.get(&slot).ok_or("no table")?;
         for member in table.members() {
-            let member = maps
-                .members
-                .get(&u32::from(member.index))
-                .ok_or("no member")?;
+            let member = maps.members.get(&u32::from(member.index));
+            let member = member.ok_or("no member")?;
             if member.lb != listener.lb {
                 return Err("another load balancer's member".to_owned());
+            }
+            if member.addr.is_v4() == is_v6 {
+                return Err("a member of the other family".to_owned());
             }
         }
     }
@@ -367,7 +400,7 @@ fn nat_table(maps: &DesiredMaps) -> Option<Vec<u8>> {
         .listeners
         .values()
         .find(|listener| listener.kind == listener_kind::NAT)?;
-    let table = maps.maglev.get(&nat.maglev)?;
+    let table = maps.maglev.get(&maglev_slot_of(nat.maglev, false))?;
     Some(
         table
             .members()
@@ -440,6 +473,27 @@ fn only_usable_members_get_slots() {
         Some(vec![3]),
         "up again"
     );
+}
+
+#[test]
+fn each_family_has_the_members_it_can_reach() {
+    let mut allocations = Allocations::new(SEED);
+    let shape = hashed(vec![(1, false, 1), (1, false, FIRST_V6), (1, true, 2)]);
+    let spec = spec(0, &shape);
+    let maps = load_balancer(&spec, &mut allocations, &facts(), &Health::new()).expect("room");
+    let nat = maps
+        .listeners
+        .values()
+        .find(|listener| listener.kind == listener_kind::NAT);
+    let nat = nat.expect("a hashed listener");
+    for (is_v6, n) in [(false, 1), (true, FIRST_V6)] {
+        let table = maps
+            .maglev
+            .get(&maglev_slot_of(nat.maglev, is_v6))
+            .expect("a table");
+        let members: Vec<_> = table.members().iter().map(|member| member.addr).collect();
+        assert_eq!(members, [addr(member_address(n))]);
+    }
 }
 
 #[test]
