@@ -13,8 +13,10 @@ mod config;
 pub mod desired;
 pub mod edge;
 mod error;
+pub mod failover;
 mod origin;
 mod run;
+pub mod supervisor;
 
 pub use config::{AgentConfig, Interface};
 pub use error::{Error, Result};

@@ -1,0 +1,18 @@
+//! One amphora process each: started, adopted after a restart of the agent, configured, watched,
+//! killed.
+//!
+//! The process outlives the agent. What a new agent needs to find it again is its number with its
+//! start time, in a file beside the control socket; the socket itself was bound by the agent that
+//! started it and is connected to again by path.
+//!
+//! Left out for now: a cgroup of its own.
+
+mod control;
+mod process;
+mod state;
+mod task;
+
+pub use state::{Event, State};
+pub use task::{Amphora, Command, Told};
+
+pub(crate) use process::{kill_strays, recorded};

@@ -1,0 +1,288 @@
+//! The task behind one amphora: it owns process and connection, obeys commands, tells what happens.
+//!
+//! Invariants: the end of the process is told once for each start; a lost connection is made again
+//! and everything that must be known is said again; dropping [`Amphora`] leaves the process alone.
+
+use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
+
+use lb_model::{
+    amphora::{AmphoraConfig, FromAmphora, ToAmphora},
+    id::AmphoraId,
+};
+use lb_sys::pidfd::{Pidfd, Send};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    task::AbortHandle,
+};
+
+use super::{
+    control::Control,
+    process::{self, Files},
+};
+
+/// Between attempts to connect to a process that runs.
+const RECONNECT: Duration = Duration::from_millis(50);
+/// Events kept for a carrier that is busy; beyond that the amphora is not read.
+const EVENTS_MAX: usize = 64;
+
+/// What an amphora's task is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Start a process with this index and heartbeat page. Ignored while one runs.
+    Start {
+        /// Index in the maps.
+        index: u16,
+        /// Its page.
+        heartbeat: OwnedFd,
+    },
+    /// Serve this from now on; repeated to every new process and connection.
+    Configure(Arc<AmphoraConfig>),
+    /// A planned failover leaves it, or not any more.
+    Drain(bool),
+    /// End it at once.
+    Kill,
+}
+
+/// What an amphora's task tells.
+#[derive(Debug)]
+pub enum Told {
+    /// A process runs.
+    Started {
+        /// Its number.
+        pid: u32,
+        /// It was running before this agent.
+        adopted: bool,
+    },
+    /// There is no process to adopt. Told once, at the beginning, instead of `Started`.
+    Absent,
+    /// The process could not be started.
+    Failed(String),
+    /// The process has ended.
+    Exited,
+    /// What the amphora itself says.
+    Says(FromAmphora),
+}
+
+/// A handle on an amphora's task.
+#[derive(Debug)]
+pub struct Amphora {
+    commands: mpsc::UnboundedSender<Command>,
+    task: AbortHandle,
+}
+
+impl Drop for Amphora {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Where events go.
+pub type Events = mpsc::Sender<(AmphoraId, Told)>;
+
+/// A channel for [`Events`].
+#[must_use]
+pub fn events() -> (Events, mpsc::Receiver<(AmphoraId, Told)>) {
+    mpsc::channel(EVENTS_MAX)
+}
+
+impl Amphora {
+    /// Starts the task; a process that an earlier agent started is adopted.
+    pub(crate) fn new(id: AmphoraId, binary: PathBuf, files: Files, events: Events) -> Self {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let task = Task {
+            id,
+            binary,
+            files,
+            events,
+            inbox,
+            config: None,
+            draining: false,
+        };
+        let handle = lb_telemetry::task::spawn("amphora", task.run());
+        Self {
+            commands,
+            task: handle.abort_handle(),
+        }
+    }
+
+    /// Tells the task something.
+    pub fn tell(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            tracing::error!("an amphora's task is gone");
+        }
+    }
+}
+
+struct Task {
+    id: AmphoraId,
+    binary: PathBuf,
+    files: Files,
+    events: Events,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    config: Option<Arc<AmphoraConfig>>,
+    draining: bool,
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+impl Task {
+    async fn run(mut self) {
+        if let Some(process) = process::recorded(&self.files) {
+            tracing::info!(amphora = %self.id, pid = process.pid(), "amphora adopted");
+            if self.attend(process, true).await.is_err() {
+                return;
+            }
+        } else if self.tell(Told::Absent).await.is_err() {
+            return;
+        }
+        while let Some(command) = self.inbox.recv().await {
+            let done = match command {
+                Command::Start { index, heartbeat } => self.start(index, heartbeat).await,
+                Command::Configure(config) => {
+                    self.config = Some(config);
+                    Ok(())
+                }
+                Command::Drain(_) | Command::Kill => Ok(()),
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn tell(&self, told: Told) -> Result<(), Gone> {
+        self.events
+            .send((self.id, told))
+            .await
+            .map_err(|_closed| Gone)
+    }
+
+    async fn start(&mut self, index: u16, heartbeat: OwnedFd) -> Result<(), Gone> {
+        let (binary, files, id) = (self.binary.clone(), self.files.clone(), self.id);
+        self.draining = false;
+        let started = tokio::task::spawn_blocking(move || {
+            process::start(&binary, &files, id, index, &heartbeat)
+        })
+        .await;
+        match started {
+            Ok(Ok(process)) => {
+                tracing::info!(amphora = %self.id, pid = process.pid(), "amphora started");
+                self.attend(process, false).await
+            }
+            Ok(Err(error)) => {
+                tracing::error!(amphora = %self.id, %error, "amphora cannot be started");
+                self.tell(Told::Failed(error.to_string())).await
+            }
+            Err(error) => self.tell(Told::Failed(error.to_string())).await,
+        }
+    }
+
+    /// Attends to a process until it has ended.
+    async fn attend(&mut self, process: Pidfd, adopted: bool) -> Result<(), Gone> {
+        let pid = process.pid();
+        #[expect(
+            deprecated,
+            reason = "the descriptor is owned and never closed before it is deregistered"
+        )]
+        let process = match AsyncFd::with_interest(process, Interest::READABLE) {
+            Ok(process) => process,
+            Err(error) => return self.tell(Told::Failed(error.to_string())).await,
+        };
+        self.tell(Told::Started { pid, adopted }).await?;
+        let mut control = None;
+        let mut wait = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                ended = process.readable() => {
+                    drop(ended);
+                    break;
+                }
+                command = self.inbox.recv() => {
+                    let Some(command) = command else { return Err(Gone) };
+                    self.obey(command, process.get_ref(), &mut control);
+                }
+                connected = connect(&self.files, self.config.as_ref(), self.draining, wait),
+                    if control.is_none() =>
+                {
+                    wait = RECONNECT;
+                    match connected {
+                        Ok(connected) => control = Some(connected),
+                        Err(error) => tracing::debug!(amphora = %self.id, %error, "no control connection"),
+                    }
+                }
+                frame = receive(control.as_mut()), if control.is_some() => match frame {
+                    Ok(Some(message)) => self.tell(Told::Says(message)).await?,
+                    Ok(None) => control = None,
+                    Err(error) => {
+                        tracing::warn!(amphora = %self.id, %error, "control connection lost");
+                        control = None;
+                    }
+                },
+            }
+        }
+        let reaped = process.get_ref().reap();
+        tracing::info!(amphora = %self.id, pid, reaped, "amphora ended");
+        self.tell(Told::Exited).await
+    }
+
+    fn obey(&mut self, command: Command, process: &Pidfd, control: &mut Option<Control>) {
+        let message = match command {
+            Command::Start { .. } => return,
+            Command::Kill => {
+                if let Err(error) = process.send(Send::Kill) {
+                    tracing::error!(amphora = %self.id, %error, "amphora cannot be ended");
+                }
+                return;
+            }
+            Command::Configure(config) => {
+                let message = configure(&config);
+                self.config = Some(config);
+                message
+            }
+            Command::Drain(draining) => {
+                self.draining = draining;
+                ToAmphora::Drain { draining }
+            }
+        };
+        if let Some(connection) = control
+            && let Err(error) = connection.send(&message)
+        {
+            tracing::warn!(amphora = %self.id, %error, "control connection lost");
+            *control = None;
+        }
+    }
+}
+
+/// Connects after `wait`, and says everything that must be known.
+async fn connect(
+    files: &Files,
+    config: Option<&Arc<AmphoraConfig>>,
+    draining: bool,
+    wait: Duration,
+) -> io::Result<Control> {
+    tokio::time::sleep(wait).await;
+    let control = Control::connect(&files.control()).await?;
+    if let Some(config) = config {
+        control.send(&configure(config))?;
+    }
+    if draining {
+        control.send(&ToAmphora::Drain { draining: true })?;
+    }
+    Ok(control)
+}
+
+fn configure(config: &AmphoraConfig) -> ToAmphora {
+    ToAmphora::Configure {
+        config: Box::new(config.clone()),
+    }
+}
+
+async fn receive(control: Option<&mut Control>) -> io::Result<Option<FromAmphora>> {
+    match control {
+        Some(control) => control.receive().await,
+        None => std::future::pending().await,
+    }
+}
