@@ -8,6 +8,12 @@ pub enum Error {
     /// A namespace, process or interface.
     #[error(transparent)]
     Sys(#[from] lb_sys::Error),
+    /// The data path.
+    #[error(transparent)]
+    Datapath(#[from] crate::bpf::Error),
+    /// The way to the server.
+    #[error(transparent)]
+    Wire(#[from] lb_wire::error::WireError),
     /// Netlink refused.
     #[error("{doing}: {source}")]
     Netlink {

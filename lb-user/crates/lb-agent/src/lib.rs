@@ -9,14 +9,20 @@
 //! killed anywhere; stopping the agent changes nothing for a packet.
 
 pub mod bpf;
+mod carrier;
 mod config;
 pub mod desired;
 pub mod edge;
 mod error;
 pub mod failover;
+mod fleet;
+mod host;
 mod origin;
+mod planner;
+mod reports;
 mod run;
 pub mod supervisor;
+mod sync;
 
 pub use config::{AgentConfig, Interface};
 pub use error::{Error, Result};

@@ -21,7 +21,7 @@ use super::{
     sysctl::set_here,
     uplink::Uplinks,
 };
-use crate::{Error, Result};
+use crate::{AgentConfig, Error, Result};
 
 /// Where packets to addresses of ours go that reach the edge's routing.
 pub const SINK: &str = "lbsink0";
@@ -139,6 +139,28 @@ impl Addresses {
             via: None,
             source: None,
         }
+    }
+}
+
+/// Answers for nothing any more on the interfaces of `config`, and removes the sink.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn remove_addresses(config: &AgentConfig, netlink: &Netlink) -> Result<()> {
+    let links = netlink.links().await?;
+    let interfaces = config.interfaces.iter();
+    let ours: BTreeSet<u32> = interfaces
+        .filter_map(|interface| Some(links.get(&interface.name)?.index))
+        .collect();
+    for (uplink, address) in netlink.proxies().await? {
+        if ours.contains(&uplink) {
+            netlink.delete_proxy(uplink, address).await?;
+        }
+    }
+    // Routes go with it.
+    match links.get(SINK) {
+        Some(sink) => netlink.delete_link(sink.index).await,
+        None => Ok(()),
     }
 }
 

@@ -113,6 +113,12 @@ impl AmphoraNetwork {
         })
     }
 
+    /// Networks with the names of the edge's ends.
+    pub fn veth_names(&self) -> impl Iterator<Item = (NetworkId, String)> {
+        let names = self.networks.iter().enumerate();
+        names.map(|(number, network)| (network.id, veth_name(self.id, number)))
+    }
+
     /// Makes what is missing, changes what differs, and says what the veths are.
     ///
     /// # Errors

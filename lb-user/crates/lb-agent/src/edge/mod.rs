@@ -15,7 +15,7 @@ mod sysctl;
 mod uplink;
 mod watch;
 
-pub use addresses::{Addresses, SINK};
+pub use addresses::{Addresses, SINK, remove_addresses};
 pub use amphora::{AmphoraNetwork, JoinedNetwork, Veths, netns_name, remove as remove_amphora};
 pub use members::{NextHop, NextHops};
 pub use netlink::{Link, Netlink};

@@ -13,6 +13,6 @@ mod state;
 mod task;
 
 pub use state::{Event, State};
-pub use task::{Amphora, Command, Told};
+pub use task::{Amphora, Command, Events, Told, events};
 
-pub(crate) use process::{kill_strays, recorded};
+pub(crate) use process::{Files, kill_strays};

@@ -16,6 +16,8 @@ use tokio::{
     task::AbortHandle,
 };
 
+use crate::{bpf::Datapath, host::Host};
+
 use super::{
     control::Control,
     process::{self, Files},
@@ -29,12 +31,10 @@ const EVENTS_MAX: usize = 64;
 /// What an amphora's task is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Start a process with this index and heartbeat page. Ignored while one runs.
+    /// Start a process. Ignored while one runs.
     Start {
         /// Index in the maps.
         index: u16,
-        /// Its page.
-        heartbeat: OwnedFd,
     },
     /// Serve this from now on; repeated to every new process and connection.
     Configure(Arc<AmphoraConfig>),
@@ -53,6 +53,8 @@ pub enum Told {
         pid: u32,
         /// It was running before this agent.
         adopted: bool,
+        /// The fresh heartbeat page it was given.
+        heartbeat: Option<OwnedFd>,
     },
     /// There is no process to adopt. Told once, at the beginning, instead of `Started`.
     Absent,
@@ -88,12 +90,13 @@ pub fn events() -> (Events, mpsc::Receiver<(AmphoraId, Told)>) {
 
 impl Amphora {
     /// Starts the task; a process that an earlier agent started is adopted.
-    pub(crate) fn new(id: AmphoraId, binary: PathBuf, files: Files, events: Events) -> Self {
+    pub(crate) fn new(host: &Host, id: AmphoraId, events: Events) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let task = Task {
             id,
-            binary,
-            files,
+            binary: host.config.binary.clone(),
+            datapath: Arc::clone(&host.datapath),
+            files: Files::new(&host.config, id),
             events,
             inbox,
             config: None,
@@ -117,6 +120,7 @@ impl Amphora {
 struct Task {
     id: AmphoraId,
     binary: PathBuf,
+    datapath: Arc<Datapath>,
     files: Files,
     events: Events,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -131,7 +135,7 @@ impl Task {
     async fn run(mut self) {
         if let Some(process) = process::recorded(&self.files) {
             tracing::info!(amphora = %self.id, pid = process.pid(), "amphora adopted");
-            if self.attend(process, true).await.is_err() {
+            if self.attend(process, true, None).await.is_err() {
                 return;
             }
         } else if self.tell(Told::Absent).await.is_err() {
@@ -139,7 +143,7 @@ impl Task {
         }
         while let Some(command) = self.inbox.recv().await {
             let done = match command {
-                Command::Start { index, heartbeat } => self.start(index, heartbeat).await,
+                Command::Start { index } => self.start(index).await,
                 Command::Configure(config) => {
                     self.config = Some(config);
                     Ok(())
@@ -159,17 +163,21 @@ impl Task {
             .map_err(|_closed| Gone)
     }
 
-    async fn start(&mut self, index: u16, heartbeat: OwnedFd) -> Result<(), Gone> {
+    async fn start(&mut self, index: u16) -> Result<(), Gone> {
         let (binary, files, id) = (self.binary.clone(), self.files.clone(), self.id);
+        let datapath = Arc::clone(&self.datapath);
         self.draining = false;
-        let started = tokio::task::spawn_blocking(move || {
-            process::start(&binary, &files, id, index, &heartbeat)
+        let started = tokio::task::spawn_blocking(move || -> crate::Result<_> {
+            // Putting a page before the eyes of XDP waits some milliseconds for the kernel.
+            let heartbeat = datapath.heartbeat_map(index)?;
+            let process = process::start(&binary, &files, id, index, &heartbeat)?;
+            Ok((process, heartbeat))
         })
         .await;
         match started {
-            Ok(Ok(process)) => {
+            Ok(Ok((process, heartbeat))) => {
                 tracing::info!(amphora = %self.id, pid = process.pid(), "amphora started");
-                self.attend(process, false).await
+                self.attend(process, false, Some(heartbeat)).await
             }
             Ok(Err(error)) => {
                 tracing::error!(amphora = %self.id, %error, "amphora cannot be started");
@@ -180,7 +188,12 @@ impl Task {
     }
 
     /// Attends to a process until it has ended.
-    async fn attend(&mut self, process: Pidfd, adopted: bool) -> Result<(), Gone> {
+    async fn attend(
+        &mut self,
+        process: Pidfd,
+        adopted: bool,
+        heartbeat: Option<OwnedFd>,
+    ) -> Result<(), Gone> {
         let pid = process.pid();
         #[expect(
             deprecated,
@@ -190,7 +203,12 @@ impl Task {
             Ok(process) => process,
             Err(error) => return self.tell(Told::Failed(error.to_string())).await,
         };
-        self.tell(Told::Started { pid, adopted }).await?;
+        let started = Told::Started {
+            pid,
+            adopted,
+            heartbeat,
+        };
+        self.tell(started).await?;
         let mut control = None;
         let mut wait = Duration::ZERO;
         loop {

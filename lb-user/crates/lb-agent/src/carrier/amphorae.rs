@@ -1,0 +1,235 @@
+//! The carrier and its amphorae: which there are, what they are told and what they tell.
+
+use std::{sync::Arc, time::Duration};
+
+use lb_model::{
+    amphora::{AmphoraConfig, FromAmphora},
+    id::AmphoraId,
+};
+use lb_sys::heartbeat::HeartbeatReader;
+use tokio::sync::mpsc;
+
+use super::{Carrier, Slot, report::add};
+use crate::{
+    Result,
+    bpf::Attachment,
+    edge::remove_amphora,
+    supervisor::{Amphora, Command, Event, Files, State, Told, kill_strays},
+};
+
+/// How long processes of a load balancer that goes may take to end after SIGKILL.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+impl Carrier {
+    /// One slot for each amphora of the spec, in its order.
+    pub(super) fn match_slots(&mut self) {
+        let mut old = std::mem::take(&mut self.slots);
+        for amphora in &self.spec.amphorae {
+            let at = old.iter().position(|slot| slot.id == amphora.id);
+            self.slots.push(match at {
+                Some(at) => old.swap_remove(at),
+                None => {
+                    let task = Amphora::new(&self.host, amphora.id, self.events.clone());
+                    Slot::new(amphora.id, task)
+                }
+            });
+        }
+        for gone in old {
+            gone.amphora.tell(Command::Kill);
+            let host = Arc::clone(&self.host);
+            lb_telemetry::task::spawn("amphora-removal", async move {
+                if let Err(error) = remove_network(&host, &gone).await {
+                    tracing::warn!(amphora = %gone.id, %error, "cannot remove an amphora");
+                }
+            });
+        }
+    }
+
+    /// Tells every amphora what to serve.
+    pub(super) fn configure(&self) {
+        for slot in &self.slots {
+            slot.amphora
+                .tell(Command::Configure(Arc::new(AmphoraConfig {
+                    amphora_id: slot.id,
+                    load_balancer: (*self.spec).clone(),
+                })));
+        }
+    }
+
+    pub(super) fn amphora_told(&mut self, id: AmphoraId, told: Told) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == id) else {
+            return;
+        };
+        match told {
+            Told::Absent => slot.known = true,
+            Told::Started {
+                pid,
+                adopted,
+                heartbeat,
+            } => {
+                slot.known = true;
+                slot.pid = Some(pid);
+                if adopted {
+                    // It served before, and serves now: only what it serves is not known yet.
+                    slot.event(Event::Start);
+                    slot.event(Event::Applied);
+                }
+                if let Some(page) = heartbeat {
+                    slot.heartbeat = mapped(HeartbeatReader::map(page));
+                }
+                self.adopt_heartbeats();
+            }
+            Told::Failed(error) => {
+                self.error = Some(format!("amphora {id} cannot be started: {error}"));
+                slot.ended();
+                self.job_wanted = true;
+            }
+            Told::Exited => {
+                slot.ended();
+                let counters = std::mem::take(&mut slot.listeners);
+                counters.iter().for_each(|counters| {
+                    let base = self.base.entry(counters.id);
+                    add(
+                        base.or_insert_with(|| super::report::none(counters.id)),
+                        counters,
+                    );
+                });
+                self.base
+                    .values_mut()
+                    .for_each(|base| base.active_connections = 0);
+                self.job_wanted = true;
+            }
+            Told::Says(FromAmphora::Applied {
+                generation,
+                failures,
+            }) => {
+                slot.applied = generation;
+                slot.failures = failures;
+                slot.event(Event::Applied);
+            }
+            Told::Says(FromAmphora::Status {
+                connections,
+                listeners,
+                members,
+                ..
+            }) => {
+                slot.connected(connections);
+                slot.listeners = listeners;
+                slot.members = members;
+                self.learn_health();
+            }
+        }
+    }
+
+    /// Maps the pages of amphorae that were running before this agent.
+    pub(super) fn adopt_heartbeats(&mut self) {
+        for slot in &mut self.slots {
+            if slot.heartbeat.is_some() || !slot.state.serves() {
+                continue;
+            }
+            if let Some(index) = slot.index {
+                match self.host.datapath.heartbeat_fd(index) {
+                    Ok(page) => slot.heartbeat = page.and_then(|p| mapped(HeartbeatReader::map(p))),
+                    Err(error) => tracing::warn!(%error, "cannot read a heartbeat"),
+                }
+            }
+        }
+    }
+
+    /// Starts what is stopped and may be started.
+    pub(super) fn start_stopped(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.may_start()) {
+            if let Some(index) = slot.index {
+                slot.starting();
+                slot.amphora.tell(Command::Start { index });
+            }
+        }
+    }
+
+    pub(super) fn kill_overdue(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.overdue()) {
+            tracing::warn!(amphora = %slot.id, "amphora does not come up");
+            slot.event(Event::Kill);
+            slot.amphora.tell(Command::Kill);
+        }
+    }
+
+    /// Members' health as the amphora sees it that carries the traffic.
+    fn learn_health(&mut self) {
+        let active = self.steer.active;
+        let Some(slot) = self.slots.iter().find(|slot| slot.index == Some(active)) else {
+            return;
+        };
+        self.health = slot
+            .members
+            .iter()
+            .filter_map(|member| Some(((member.pool_id, member.member_id), member.up?)))
+            .collect();
+        self.job_wanted |= self.health_matters();
+    }
+
+    /// The maps were written with other knowledge of members that XDP balances.
+    pub(super) fn health_matters(&self) -> bool {
+        let hashed = self
+            .spec
+            .listeners
+            .iter()
+            .any(|listener| listener.path == lb_model::spec::ListenerPath::Xdp);
+        hashed && self.health != self.mapped_health
+    }
+
+    /// Removes everything of the load balancer from this host.
+    pub(super) async fn take_down(&mut self, told: &mut mpsc::Receiver<(AmphoraId, Told)>) {
+        while let Err(error) = self.try_take_down(told).await {
+            tracing::error!(load_balancer = %self.spec.id, %error, "cannot be removed yet");
+            tokio::time::sleep(super::RETRY).await;
+        }
+        self.host.reports.removed(self.spec.id);
+    }
+
+    async fn try_take_down(&mut self, told: &mut mpsc::Receiver<(AmphoraId, Told)>) -> Result<()> {
+        let places = self.places.clone().unwrap_or_default();
+        self.host.forget(&self.spec, &places).await?;
+        for slot in &mut self.slots {
+            slot.event(Event::Kill);
+            slot.amphora.tell(Command::Kill);
+        }
+        let deadline = tokio::time::Instant::now() + END_LIMIT;
+        while self.slots.iter().any(|slot| slot.state != State::Stopped) {
+            match tokio::time::timeout_at(deadline, told.recv()).await {
+                Ok(Some((id, event))) => {
+                    self.amphora_told(id, event);
+                    // One that was just being started.
+                    self.slots
+                        .iter()
+                        .for_each(|slot| slot.amphora.tell(Command::Kill));
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        for slot in &self.slots {
+            remove_network(&self.host, slot).await?;
+        }
+        self.host.disk.remove_spec(self.spec.id)
+    }
+}
+
+fn mapped(page: lb_sys::Result<HeartbeatReader>) -> Option<HeartbeatReader> {
+    page.inspect_err(|error| tracing::warn!(%error, "cannot read a heartbeat"))
+        .ok()
+}
+
+async fn remove_network(host: &crate::host::Host, slot: &Slot) -> Result<()> {
+    let name = crate::edge::netns_name(slot.id);
+    tokio::task::spawn_blocking(move || kill_strays(&name))
+        .await
+        .map_err(|error| crate::Error::Other(error.to_string()))?;
+    if let Some(network) = &slot.network {
+        for (_, veth) in network.wanted.veth_names() {
+            host.datapath.detach(Attachment::Answer, &veth)?;
+        }
+    }
+    remove_amphora(&host.edge, slot.id).await?;
+    Files::new(&host.config, slot.id).remove();
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! What takes its time: networks of amphorae, addresses, maps. One job at a time for each carrier,
+//! beside it; what it found comes back as an input.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lb_model::{id::AmphoraId, spec::LoadBalancerSpec};
+use lb_plan::datapath::Health;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Carrier, Input, Network, RETRY};
+use crate::{
+    Result,
+    bpf::Attachment,
+    edge::AmphoraNetwork,
+    host::{Host, Places},
+};
+
+/// What a job has done.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Networks and addresses of this generation are there.
+    Networks(u64, BTreeMap<AmphoraId, Network>),
+    /// Everything of this generation is in the maps, with this health of members.
+    Mapped(u64, Places, Health),
+    /// It could not be done.
+    Failed(String),
+}
+
+/// Networks that need no look.
+type Present = BTreeMap<AmphoraId, Network>;
+
+impl Carrier {
+    /// Starts a job if one is wanted and none runs.
+    pub(super) fn start_job(&mut self) {
+        let due = self.job_wanted || self.retry_at.is_some_and(|at| at <= Instant::now());
+        if !due || self.job_runs || self.removing.is_some() {
+            return;
+        }
+        (self.job_wanted, self.job_runs, self.retry_at) = (false, true, None);
+        let present = self.slots.iter().filter(|slot| !slot.stale);
+        let present = present
+            .filter_map(|slot| Some((slot.id, slot.network.clone()?)))
+            .collect();
+        let old = self.slots.iter();
+        let old = old
+            .filter_map(|slot| Some((slot.id, slot.network.clone()?)))
+            .collect();
+        let (host, spec) = (Arc::clone(&self.host), Arc::clone(&self.spec));
+        let (health, own) = (self.health.clone(), self.own.clone());
+        lb_telemetry::task::spawn("carrier-job", async move {
+            let outcome = match run(&host, &spec, (present, old), health, &own).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed(error.to_string()),
+            };
+            if own.send(Input::Job(outcome)).is_err() {
+                tracing::debug!("a carrier ended before its job");
+            }
+        });
+    }
+
+    pub(super) fn job_done(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Networks(generation, networks) => {
+                for slot in &mut self.slots {
+                    if let Some(network) = networks.get(&slot.id) {
+                        slot.network = Some(network.clone());
+                        slot.link |= slot.stale;
+                        slot.stale = false;
+                    }
+                }
+                self.watch_links();
+                if self.networks_generation < generation {
+                    self.networks_generation = generation;
+                    self.configure();
+                }
+            }
+            Outcome::Mapped(generation, places, health) => {
+                self.job_runs = false;
+                self.maps_generation = self.maps_generation.max(generation);
+                self.mapped_health = health;
+                self.error = None;
+                self.placed(places);
+                // What changed while it ran.
+                self.job_wanted |= self.spec.generation != generation
+                    || self.slots.iter().any(|slot| slot.stale)
+                    || self.health_matters();
+            }
+            Outcome::Failed(error) => {
+                self.job_runs = false;
+                if self.error.as_ref() != Some(&error) {
+                    tracing::error!(load_balancer = %self.spec.id, error, "cannot be carried");
+                }
+                self.error = Some(error);
+                self.retry_at = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// Interfaces of its amphorae, to be told of.
+    pub(super) fn watch_links(&self) {
+        let networks = self.slots.iter().filter_map(|slot| slot.network.as_ref());
+        let indices = networks.flat_map(|network| network.veths.values().map(|veth| veth.ifindex));
+        self.host.watch_links(indices, &self.own);
+    }
+}
+
+async fn run(
+    host: &Host,
+    spec: &LoadBalancerSpec,
+    (present, old): (Present, Present),
+    health: Health,
+    own: &mpsc::UnboundedSender<Input>,
+) -> Result<Outcome> {
+    let mut networks = BTreeMap::new();
+    for amphora in &spec.amphorae {
+        let wanted = AmphoraNetwork::new(spec, amphora, &host.uplinks)?;
+        let there = present.get(&amphora.id);
+        let network = match there.filter(|network| network.wanted == wanted) {
+            Some(network) => network.clone(),
+            None => ensure(host, wanted, old.get(&amphora.id)).await?,
+        };
+        networks.insert(amphora.id, network);
+    }
+    host.apply_addresses(spec).await?;
+    let veths = networks.iter();
+    let veths = veths
+        .map(|(id, network)| (*id, network.veths.clone()))
+        .collect();
+    if own
+        .send(Input::Job(Outcome::Networks(spec.generation, networks)))
+        .is_err()
+    {
+        tracing::debug!("a carrier ended before its job");
+    }
+    let places = host.apply_maps(spec, &veths, &health).await?;
+    Ok(Outcome::Mapped(spec.generation, places, health))
+}
+
+/// Makes an amphora's network and lets its answers out.
+pub(crate) async fn ensure(
+    host: &Host,
+    wanted: AmphoraNetwork,
+    old: Option<&Network>,
+) -> Result<Network> {
+    let veths = wanted.ensure(&host.edge).await?;
+    for (network, name) in wanted.veth_names() {
+        let of = |veths: &crate::edge::Veths| veths.get(&network).map(|veth| veth.ifindex);
+        let before = old.and_then(|old| of(&old.veths));
+        if before.is_some() && before != of(&veths) {
+            host.datapath.detach(Attachment::Answer, &name)?;
+        }
+        host.datapath.attach_answer(&name)?;
+    }
+    Ok(Network { wanted, veths })
+}

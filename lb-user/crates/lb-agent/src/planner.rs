@@ -1,0 +1,196 @@
+//! One writer of the maps: from specs and what is seen of interfaces to writes, one load balancer
+//! at a time.
+//!
+//! Places are on disk before the maps name them, so that a restarted agent finds every object where
+//! the packets find it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ipnet::IpNet;
+use lb_model::{
+    id::{LoadBalancerId, NetworkId},
+    spec::LoadBalancerSpec,
+};
+use lb_plan::datapath::{
+    Allocations, DesiredMaps, Facts, Health, InUse, MapWrite, Uplink, diff, host, load_balancer,
+};
+
+use crate::{
+    Error, Result,
+    bpf::Datapath,
+    desired::Disk,
+    edge::{Uplinks, Veths},
+};
+use lb_model::id::AmphoraId;
+
+/// What the maps hold, and who has which place in them.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    datapath: Arc<Datapath>,
+    allocations: Allocations,
+    uplinks: Uplinks,
+    /// Segments of networks, learnt from specs.
+    segments: BTreeMap<NetworkId, u32>,
+    denied: Vec<IpNet>,
+    host: DesiredMaps,
+    current: BTreeMap<LoadBalancerId, DesiredMaps>,
+    /// Goes up with every change: what a sweep found is of use only when nothing changed meanwhile.
+    version: u64,
+}
+
+impl Planner {
+    pub(crate) fn new(
+        datapath: Arc<Datapath>,
+        allocations: Allocations,
+        uplinks: Uplinks,
+        denied: Vec<IpNet>,
+    ) -> Self {
+        Self {
+            datapath,
+            allocations,
+            uplinks,
+            segments: BTreeMap::new(),
+            denied,
+            host: DesiredMaps::default(),
+            current: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    pub(crate) const fn allocations(&self) -> &Allocations {
+        &self.allocations
+    }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Plans without writing: before [`Planner::adopt`].
+    pub(crate) fn prepare(
+        &mut self,
+        disk: &Disk,
+        spec: &LoadBalancerSpec,
+        veths: &BTreeMap<AmphoraId, Veths>,
+    ) -> Result<()> {
+        self.learn(spec);
+        let maps = self.plan(disk, spec, veths, &Health::new())?;
+        self.current.insert(spec.id, maps);
+        Ok(())
+    }
+
+    /// Brings the maps from what a former agent left in them to what was prepared.
+    pub(crate) async fn adopt(&mut self) -> Result<()> {
+        self.host = host(&self.facts(&BTreeMap::new()));
+        let mut all = self.host.clone();
+        for maps in self.current.values() {
+            all.merge(maps);
+        }
+        let found = self.datapath.read()?;
+        self.write(diff(&found, &all)).await
+    }
+
+    /// Puts a load balancer into the maps.
+    pub(crate) async fn apply(
+        &mut self,
+        disk: &Disk,
+        spec: &LoadBalancerSpec,
+        veths: &BTreeMap<AmphoraId, Veths>,
+        health: &Health,
+    ) -> Result<()> {
+        if self.learn(spec) {
+            let wanted = host(&self.facts(&BTreeMap::new()));
+            self.write(diff(&self.host, &wanted)).await?;
+            self.host = wanted;
+        }
+        let maps = self.plan(disk, spec, veths, health)?;
+        let empty = DesiredMaps::default();
+        let before = self.current.get(&spec.id).unwrap_or(&empty);
+        let writes = diff(before, &maps);
+        if !writes.is_empty() {
+            self.write(writes).await?;
+        }
+        self.current.insert(spec.id, maps);
+        Ok(())
+    }
+
+    /// Takes a load balancer out of the maps.
+    pub(crate) async fn remove(&mut self, disk: &Disk, id: LoadBalancerId) -> Result<()> {
+        if let Some(before) = self.current.remove(&id) {
+            self.write(diff(&before, &DesiredMaps::default())).await?;
+        }
+        self.allocations.remove(id);
+        self.version += 1;
+        disk.put_allocations(&self.allocations)
+    }
+
+    /// Frees places that were given up and that no flow names, when nothing changed since
+    /// `version`.
+    pub(crate) fn reclaim(&mut self, disk: &Disk, version: u64, in_use: &InUse) -> Result<()> {
+        if self.version != version {
+            return Ok(());
+        }
+        let mut next = self.allocations.clone();
+        next.reclaim(in_use);
+        if next != self.allocations {
+            disk.put_allocations(&next)?;
+            self.allocations = next;
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &mut self,
+        disk: &Disk,
+        spec: &LoadBalancerSpec,
+        veths: &BTreeMap<AmphoraId, Veths>,
+        health: &Health,
+    ) -> Result<DesiredMaps> {
+        let mut next = self.allocations.clone();
+        let maps = load_balancer(spec, &mut next, &self.facts(veths), health)
+            .map_err(|error| Error::Other(error.to_string()))?;
+        if next != self.allocations {
+            disk.put_allocations(&next)?;
+            self.allocations = next;
+        }
+        self.version += 1;
+        Ok(maps)
+    }
+
+    /// Notes segments; `true` when there was a new one.
+    fn learn(&mut self, spec: &LoadBalancerSpec) -> bool {
+        let mut new = false;
+        for subnet in &spec.subnets {
+            let before = self.segments.insert(subnet.network_id, subnet.segment);
+            new |= before != Some(subnet.segment);
+        }
+        new
+    }
+
+    fn facts(&self, veths: &BTreeMap<AmphoraId, Veths>) -> Facts {
+        let uplinks = self.uplinks.iter().filter_map(|(network, link)| {
+            let uplink = Uplink {
+                ifindex: link.index,
+                mac: link.mac,
+                segment: *self.segments.get(&network)?,
+            };
+            Some((network, uplink))
+        });
+        let veths = veths.iter().flat_map(|(amphora, of)| {
+            of.iter()
+                .map(|(network, veth)| ((*amphora, *network), *veth))
+        });
+        Facts {
+            uplinks: uplinks.collect(),
+            veths: veths.collect(),
+            denied: self.denied.clone(),
+        }
+    }
+
+    /// Writing waits for the kernel: on a thread that may block.
+    async fn write(&self, writes: Vec<MapWrite>) -> Result<()> {
+        let datapath = Arc::clone(&self.datapath);
+        let written = tokio::task::spawn_blocking(move || datapath.apply(&writes)).await;
+        written.map_err(|error| Error::Other(error.to_string()))??;
+        Ok(())
+    }
+}
