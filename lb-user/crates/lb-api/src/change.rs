@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     error::ApiError,
-    state::{ApiState, new_id},
+    state::{ApiState, Needs, new_id},
 };
 
 impl ApiState {
@@ -21,14 +21,14 @@ impl ApiState {
     pub(crate) async fn change<T: Send>(
         &self,
         owner: LoadBalancerId,
-        certificate_refs: &[String],
+        needs: &Needs,
         operation: impl Fn(&mut Tree, &mut Ctx<'_>) -> Result<T, Fault> + Send + Sync,
     ) -> Result<(Tree, T), ApiError> {
-        let facts = self.facts(certificate_refs).await?;
         let deadline = Instant::now() + self.config().settle_wait;
         let mut changes = self.store().changes();
         loop {
             changes.mark_unchanged();
+            let facts = self.facts(needs).await?;
             let mut was_pending = false;
             let now = self.now();
             let done = self

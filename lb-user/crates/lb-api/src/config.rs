@@ -1,6 +1,6 @@
 //! What the operator decides about the API, and the limits of this crate in one place.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use lb_model::enums::Topology;
@@ -25,6 +25,9 @@ pub struct ApiConfig {
     pub topology: Topology,
     /// Addresses that no member and no monitor may have, besides the built-in ones.
     pub deny_cidrs: Vec<IpNet>,
+    /// Addresses of the server itself, which no member and no monitor may have either. Those of the
+    /// hosts that carry load balancers come from their agents.
+    pub own_addresses: Vec<IpAddr>,
     /// See [`BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
     /// See [`PAGE_ITEMS_MAX`].
@@ -44,6 +47,7 @@ impl ApiConfig {
             default_provider: "amphora".to_owned(),
             topology: Topology::Single,
             deny_cidrs: Vec::new(),
+            own_addresses: Vec::new(),
             body_bytes_max: BODY_BYTES_MAX,
             page_items_max: PAGE_ITEMS_MAX,
             settle_wait: SETTLE_WAIT,

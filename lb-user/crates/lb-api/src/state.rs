@@ -63,10 +63,9 @@ impl ApiState {
         (self.0.now)()
     }
 
-    /// What is known of the world now, with what lies behind each certificate reference.
-    pub(crate) async fn facts(&self, certificate_refs: &[String]) -> Result<Facts, ApiError> {
+    /// What is known of the world now, as far as an operation needs it.
+    pub(crate) async fn facts(&self, needs: &Needs) -> Result<Facts, ApiError> {
         let store = self.store();
-        let free = store.free_addresses().await?;
         let networks = store.networks().networks().iter();
         let subnets = networks
             .flat_map(|network| {
@@ -80,24 +79,76 @@ impl ApiState {
                 network_id,
                 cidr: subnet.cidr,
                 gateway_ip: subnet.gateway_ip,
-                free_addresses: free.get(&subnet.id).copied().unwrap_or(0),
+                // Asked for by the choice of a VIP only, which is the store's.
+                free_addresses: 0,
             })
             .collect();
-        let ports = store.all_ports().await?;
-        let ours = ports
-            .iter()
-            .filter(|port| matches!(port.purpose, PortPurpose::Amphora | PortPurpose::Snat));
-        let forbidden = ForbiddenAddresses {
-            deny: self.config().deny_cidrs.clone(),
-            hosts: store.host_addresses().await?.into_iter().collect(),
-            amphorae: ours.map(|port| port.address).collect(),
+        let forbidden = if needs.addresses {
+            self.forbidden().await?
+        } else {
+            ForbiddenAddresses::default()
         };
-        let certificates = store.certificate_facts(certificate_refs).await?;
+        let certificates = store.certificate_facts(&needs.certificates).await?;
         Ok(Facts {
             subnets,
             forbidden,
             certificates,
         })
+    }
+
+    async fn forbidden(&self) -> Result<ForbiddenAddresses, ApiError> {
+        let ports = self.store().all_ports().await?;
+        let ours = ports
+            .iter()
+            .filter(|port| matches!(port.purpose, PortPurpose::Amphora | PortPurpose::Snat));
+        let config = self.config();
+        let hosts = self.store().host_addresses().await?;
+        Ok(ForbiddenAddresses {
+            deny: config.deny_cidrs.clone(),
+            hosts: hosts
+                .into_iter()
+                .chain(config.own_addresses.iter().copied())
+                .collect(),
+            amphorae: ours.map(|port| port.address).collect(),
+        })
+    }
+}
+
+/// Which facts an operation judges by. What it does not need is not looked up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    addresses: bool,
+    certificates: Vec<String>,
+}
+
+impl Needs {
+    /// Subnets alone.
+    pub(crate) fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// The addresses that no member may have.
+    pub(crate) fn addresses() -> Self {
+        Self {
+            addresses: true,
+            ..Self::default()
+        }
+    }
+
+    /// What lies behind certificate references.
+    pub(crate) fn certificates(references: Vec<String>) -> Self {
+        Self {
+            certificates: references,
+            ..Self::default()
+        }
+    }
+
+    /// Both.
+    pub(crate) fn everything(references: Vec<String>) -> Self {
+        Self {
+            addresses: true,
+            certificates: references,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     answer::{created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::ApiState,
+    state::{ApiState, Needs},
 };
 
 const KEY: &str = "l7policy";
@@ -44,7 +44,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let owner = api.store().owner_of_listener(request.listener_id).await?;
     let owner = owner.ok_or_else(|| request.listener_id.not_found())?;
     let (tree, id) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_l7policy(request.clone(), ctx)
         })
         .await?;
@@ -56,7 +56,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = L7PolicyUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call).await?;
     let (tree, ()) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_l7policy(id, request.clone(), ctx)
         })
         .await?;
@@ -66,8 +66,10 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `DELETE /l7policies/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (id, owner) = owner(&api, &call).await?;
-    api.change(owner, &[], |tree, ctx| tree.delete_l7policy(id, ctx))
-        .await?;
+    api.change(owner, &Needs::nothing(), |tree, ctx| {
+        tree.delete_l7policy(id, ctx)
+    })
+    .await?;
     Ok(deleted())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     answer::{created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::ApiState,
+    state::{ApiState, Needs},
 };
 
 const KEY: &str = "rule";
@@ -47,7 +47,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let (policy_id, owner) = policy(&api, &call).await?;
     let request = L7RuleCreate::parse(&call.document()?)?;
     let (tree, id) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_l7rule(policy_id, request.clone(), ctx)
         })
         .await?;
@@ -60,7 +60,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let id: L7RuleId = call.id(1, NAME)?;
     let request = L7RuleUpdate::parse(&call.document()?)?;
     let (tree, ()) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_l7rule(policy_id, id, request.clone(), ctx)
         })
         .await?;
@@ -71,7 +71,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (policy_id, owner) = policy(&api, &call).await?;
     let id: L7RuleId = call.id(1, NAME)?;
-    api.change(owner, &[], |tree, ctx| {
+    api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_l7rule(policy_id, id, ctx)
     })
     .await?;

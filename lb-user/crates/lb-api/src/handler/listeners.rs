@@ -14,7 +14,7 @@ use crate::{
     answer::{counters, created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::ApiState,
+    state::{ApiState, Needs},
 };
 
 const KEY: &str = "listener";
@@ -51,9 +51,9 @@ pub(crate) async fn stats(
 /// `POST /listeners`
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerCreate::parse(&call.document()?)?;
-    let refs = request.certificate_refs();
+    let needs = Needs::certificates(request.certificate_refs());
     let (tree, id) = api
-        .change(request.loadbalancer_id, &refs, |tree, ctx| {
+        .change(request.loadbalancer_id, &needs, |tree, ctx| {
             tree.create_listener(request.clone(), ctx)
         })
         .await?;
@@ -64,9 +64,9 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call).await?;
-    let refs = request.certificate_refs();
+    let needs = Needs::certificates(request.certificate_refs());
     let (tree, ()) = api
-        .change(owner, &refs, |tree, ctx| {
+        .change(owner, &needs, |tree, ctx| {
             tree.update_listener(id, request.clone(), ctx)
         })
         .await?;
@@ -76,8 +76,10 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `DELETE /listeners/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (id, owner) = owner(&api, &call).await?;
-    api.change(owner, &[], |tree, ctx| tree.delete_listener(id, ctx))
-        .await?;
+    api.change(owner, &Needs::nothing(), |tree, ctx| {
+        tree.delete_listener(id, ctx)
+    })
+    .await?;
     Ok(deleted())
 }
 

@@ -15,7 +15,7 @@ use crate::{
     answer::{accepted, counters, created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::{ApiState, new_id},
+    state::{ApiState, Needs, new_id},
 };
 
 const KEY: &str = "loadbalancer";
@@ -68,7 +68,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
         .or(call.project())
         .unwrap_or(&api.config().default_project)
         .to_owned();
-    let facts = api.facts(&request.certificate_refs()).await?;
+    let needs = Needs::everything(request.certificate_refs());
+    let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
     let vips = vip_request(&api, &request);
     let config = api.config();
@@ -123,7 +124,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = LoadBalancerUpdate::parse(&call.document()?)?;
     let change =
         |tree: &mut Tree, ctx: &mut Ctx<'_>| tree.update_load_balancer(request.clone(), ctx);
-    let (tree, ()) = api.change(id, &[], change).await?;
+    let (tree, ()) = api.change(id, &Needs::nothing(), change).await?;
     Ok(updated(KEY, &render::load_balancer(&tree)))
 }
 
@@ -133,7 +134,8 @@ pub(crate) async fn failover(
     call: Call,
 ) -> Result<Response, ApiError> {
     let id = call.id(0, "Load Balancer")?;
-    api.change(id, &[], Tree::failover_load_balancer).await?;
+    api.change(id, &Needs::nothing(), Tree::failover_load_balancer)
+        .await?;
     Ok(accepted())
 }
 
@@ -141,8 +143,10 @@ pub(crate) async fn failover(
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id = call.id(0, "Load Balancer")?;
     let cascade = call.flag("cascade");
-    api.change(id, &[], |tree, ctx| tree.delete_load_balancer(cascade, ctx))
-        .await?;
+    api.change(id, &Needs::nothing(), |tree, ctx| {
+        tree.delete_load_balancer(cascade, ctx)
+    })
+    .await?;
     Ok(deleted())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     answer::{accepted, created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::ApiState,
+    state::{ApiState, Needs},
 };
 
 const KEY: &str = "member";
@@ -43,7 +43,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let (pool_id, owner) = pool(&api, &call).await?;
     let request = MemberCreate::parse(&call.document()?)?;
     let (tree, id) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::addresses(), |tree, ctx| {
             tree.create_member(pool_id, request.clone(), ctx)
         })
         .await?;
@@ -55,7 +55,7 @@ pub(crate) async fn batch(State(api): State<ApiState>, call: Call) -> Result<Res
     let (pool_id, owner) = pool(&api, &call).await?;
     let request = MemberBatch::parse(&call.document()?)?;
     let additive = call.flag("additive_only");
-    api.change(owner, &[], |tree, ctx| {
+    api.change(owner, &Needs::addresses(), |tree, ctx| {
         tree.batch_members(pool_id, request.clone(), additive, ctx)
     })
     .await?;
@@ -68,7 +68,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let id: MemberId = call.id(1, NAME)?;
     let request = MemberUpdate::parse(&call.document()?)?;
     let (tree, ()) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::addresses(), |tree, ctx| {
             tree.update_member(pool_id, id, request.clone(), ctx)
         })
         .await?;
@@ -79,8 +79,10 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (pool_id, owner) = pool(&api, &call).await?;
     let id: MemberId = call.id(1, NAME)?;
-    api.change(owner, &[], |tree, ctx| tree.delete_member(pool_id, id, ctx))
-        .await?;
+    api.change(owner, &Needs::addresses(), |tree, ctx| {
+        tree.delete_member(pool_id, id, ctx)
+    })
+    .await?;
     Ok(deleted())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     answer::{created, deleted, shown, updated},
     call::Call,
     error::ApiError,
-    state::ApiState,
+    state::{ApiState, Needs},
 };
 
 const KEY: &str = "pool";
@@ -51,7 +51,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
         }
     };
     let (tree, id) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_pool(request.clone(), ctx)
         })
         .await?;
@@ -63,7 +63,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = PoolUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call).await?;
     let (tree, ()) = api
-        .change(owner, &[], |tree, ctx| {
+        .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_pool(id, request.clone(), ctx)
         })
         .await?;
@@ -73,8 +73,10 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `DELETE /pools/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (id, owner) = owner(&api, &call).await?;
-    api.change(owner, &[], |tree, ctx| tree.delete_pool(id, ctx))
-        .await?;
+    api.change(owner, &Needs::nothing(), |tree, ctx| {
+        tree.delete_pool(id, ctx)
+    })
+    .await?;
     Ok(deleted())
 }
 

@@ -78,6 +78,8 @@ impl Api {
             .unwrap();
         let config = ApiConfig {
             settle_wait,
+            deny_cidrs: vec!["198.51.100.0/24".parse().unwrap()],
+            own_addresses: vec!["203.0.113.9".parse().unwrap()],
             ..ApiConfig::new(Self::PROJECT)
         };
         let router = router(ApiState::new(store.clone(), config));
