@@ -49,6 +49,13 @@ impl Controller {
                 self.memory().pending.remove(&head.id);
                 continue;
             }
+            if head.provisioning_status == ProvisioningStatus::PendingDelete
+                && self.nobody_ever_asked().await?
+            {
+                self.end(head.id).await?;
+                tracing::info!(load_balancer = %head.id, "load balancer deleted, no host had it");
+                continue;
+            }
             let Some(tree) = self.store.read_tree(head.id).await? else {
                 continue;
             };
@@ -58,6 +65,14 @@ impl Controller {
             }
         }
         Ok(next)
+    }
+
+    /// Whether no agent has ever been heard of, so that nothing can be left anywhere.
+    async fn nobody_ever_asked(&self) -> Result<bool, ControlError> {
+        let hosts = self.store.hosts().await?;
+        Ok(!hosts
+            .iter()
+            .any(|host| lb_wire::ca::check_host(&host.name).is_ok()))
     }
 
     async fn settle_one(&self, id: LoadBalancerId) -> Result<(), ControlError> {

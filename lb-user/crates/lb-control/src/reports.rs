@@ -150,18 +150,23 @@ impl Controller {
         {
             return Ok(());
         }
-        let gone = self
-            .change(head.id, |tree| {
+        if self.end(head.id).await? {
+            tracing::info!(load_balancer = %head.id, host, "load balancer deleted");
+        }
+        Ok(())
+    }
+
+    /// Takes a load balancer that is being deleted away for good.
+    pub(crate) async fn end(&self, id: LoadBalancerId) -> Result<bool, ControlError> {
+        let ended = self
+            .change(id, |tree| {
                 let status = tree.load_balancer.common.provisioning_status;
                 let generation = tree.load_balancer.generation;
                 status == ProvisioningStatus::PendingDelete
                     && tree.settle_applied(generation, &BTreeSet::new(), now())
             })
             .await?;
-        if gone == Some(true) {
-            tracing::info!(load_balancer = %head.id, host, "load balancer deleted");
-        }
-        Ok(())
+        Ok(ended == Some(true))
     }
 
     /// What was asked for cannot be done; says nothing when something else is asked for by now.

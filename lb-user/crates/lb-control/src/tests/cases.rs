@@ -357,3 +357,36 @@ async fn a_failover_is_done_when_the_host_has_counted_it() {
     tell(done).await;
     assert_eq!(world.status(id).await, ProvisioningStatus::Active);
 }
+
+#[tokio::test]
+async fn what_no_host_ever_had_is_deleted_without_one() {
+    let world = World::new(Duration::from_millis(100)).await;
+    // The server's own machine is no host that carries load balancers.
+    world
+        .store
+        .report_host("@server", &BTreeSet::new())
+        .await
+        .unwrap();
+    let id = world.create(http()).await;
+    world.until_status(id, ProvisioningStatus::Error).await;
+    world
+        .change(id, |tree, ctx| tree.delete_load_balancer(true, ctx))
+        .await;
+    world.until(id, |tree| tree.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_the_host_does_not_confirm_is_taken_back_at_its_deadline() {
+    let world = World::new(Duration::from_millis(300)).await;
+    let id = world.create(http()).await;
+    {
+        let _agent = direct(&world, Mood::Willing);
+        world.until_status(id, ProvisioningStatus::Active).await;
+    }
+    world
+        .change(id, |tree, ctx| tree.delete_load_balancer(true, ctx))
+        .await;
+    world.until_status(id, ProvisioningStatus::Error).await;
+    let _agent = direct(&world, Mood::Willing);
+    world.until_status(id, ProvisioningStatus::Active).await;
+}
