@@ -3,10 +3,11 @@
 use std::{num::NonZeroUsize, os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use lb_sys::heartbeat::HeartbeatWriter;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
 
 /// The agent hears this often, whatever happens.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+/// At least this lies between two statuses.
+const STATUS_PAUSE: Duration = Duration::from_millis(10);
 
 /// Beyond what workers give themselves, so that theirs is the deadline that counts.
 const JOIN_SLACK: Duration = Duration::from_secs(1);
@@ -41,6 +45,7 @@ pub struct AmphoraArgs {
 ///
 /// See [`Error`]; a connection's or a request's failure is none.
 pub fn run(args: AmphoraArgs) -> Result<(), Error> {
+    use_all_descriptors();
     let page = args
         .heartbeat
         .map(HeartbeatWriter::map)
@@ -75,6 +80,18 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
     })
 }
 
+/// Each client connection takes a descriptor or two; the soft limit is often 1024.
+fn use_all_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 fn start(what: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::Start { what, source }
 }
@@ -87,14 +104,15 @@ async fn control(
     threads: Vec<thread::JoinHandle<()>>,
 ) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(start("signal handler"))?;
-    let mut period = interval(STATUS_PERIOD);
-    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Changes may come in thousands a second; statuses do not.
+    let mut next_status = Instant::now();
+    let mut earliest = next_status;
     let health_changed = state.health_changed();
     let connections = state.connections();
     loop {
         tokio::select! {
             agent = inbox.next() => match agent {
-                Agent::Connected => {}
+                Agent::Connected => next_status = earliest,
                 Agent::Says(message) => {
                     let Some(answer) = state.obey(*message).await else {
                         break;
@@ -102,15 +120,19 @@ async fn control(
                     if let Some(answer) = answer {
                         inbox.answer(answer);
                     }
+                    next_status = earliest;
                 }
             },
             Some(index) = losses.recv() => return Err(Error::WorkerLost { index }),
             _ = terminate.recv() => break,
-            _ = period.tick() => {}
-            () = health_changed.notified() => {}
-            () = connections.none_left.notified() => {}
+            () = health_changed.notified() => next_status = earliest,
+            () = connections.none_left.notified() => next_status = earliest,
+            () = sleep_until(next_status) => {
+                inbox.answer(state.status());
+                let now = Instant::now();
+                (earliest, next_status) = (now + STATUS_PAUSE, now + STATUS_PERIOD);
+            }
         }
-        inbox.answer(state.status());
     }
     tracing::info!("shutting down");
     state.shut_down().await;

@@ -40,8 +40,8 @@ impl Default for At {
 
 impl Chunked {
     /// Takes bytes of the body from the start of `bytes`; says how many belong to it and whether it
-    /// has ended there.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
+    /// has ended there. A refusal says how many were fine before it.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), (usize, Refusal)> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
             if let At::Data { left } = self.at {
@@ -55,7 +55,7 @@ impl Chunked {
                 };
                 continue;
             }
-            self.at = self.step(byte)?;
+            self.at = self.step(byte).map_err(|refusal| (taken, refusal))?;
             taken += 1;
             if self.at == At::End {
                 return Ok((taken, true));
@@ -173,11 +173,10 @@ mod tests {
             ";a\r\n",
         ] {
             let mut chunked = Chunked::default();
-            assert_eq!(
-                chunked.advance(body.as_bytes()),
-                Err(Refusal::Malformed),
-                "{body:?}"
-            );
+            let refusal = chunked
+                .advance(body.as_bytes())
+                .map_err(|(_, refusal)| refusal);
+            assert_eq!(refusal, Err(Refusal::Malformed), "{body:?}");
         }
     }
 }

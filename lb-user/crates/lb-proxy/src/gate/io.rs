@@ -3,6 +3,7 @@
 use std::{
     future::Future as _,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -25,6 +26,12 @@ use crate::counters::ListenerCounters;
 /// Read at once while a head is incomplete.
 const READ_BYTES: usize = 8 << 10;
 
+/// How long what a client still sends is read away after our last word.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Read away at once.
+const WASTE_BYTES: usize = 4 << 10;
+
 /// A client's stream behind the gate.
 #[derive(Debug)]
 pub(crate) struct Gated<S> {
@@ -41,6 +48,8 @@ pub(crate) struct Gated<S> {
     timeout: Duration,
     read_timer: Timer,
     write_timer: Timer,
+    /// Our side is closed.
+    shut: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +105,7 @@ impl<S> Gated<S> {
             timeout,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
+            shut: false,
         }
     }
 
@@ -116,7 +126,7 @@ impl<S> Gated<S> {
                         self.head_since.get_or_insert_with(Instant::now);
                         return Ok(passed);
                     }
-                    Err(refusal) => Err(refusal),
+                    Err(refusal) => Err((0, refusal)),
                 },
                 At::Body(left) => {
                     let here = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(*left);
@@ -135,7 +145,7 @@ impl<S> Gated<S> {
                 At::Through => Ok(rest.len()),
                 At::Refused { .. } => return Ok(passed),
             };
-            passed += step.map_err(|refusal| (passed, refusal))?;
+            passed += step.map_err(|(fine, refusal)| (passed + fine, refusal))?;
         }
         Ok(passed)
     }
@@ -337,7 +347,7 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -365,6 +375,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if !this.shut {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.shut = true;
+            this.write_timer.clear();
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gated<S> {
+    /// Closing with bytes of the client unread would reset the connection, and the answer might never
+    /// be seen. So what still comes of a refused or unfinished request is read away for a moment.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.at, At::Head | At::Through) {
+            return Poll::Ready(());
+        }
+        let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
+        loop {
+            if self.write_timer.poll(LINGER, cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut waste = ReadBuf::uninit(&mut waste);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut waste));
+            if read.is_err() || waste.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
     }
 }

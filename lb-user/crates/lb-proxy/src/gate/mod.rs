@@ -18,6 +18,8 @@ pub(crate) mod chunked;
 pub(crate) mod head;
 mod io;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use head::Refusal;
 pub(crate) use io::Gated;

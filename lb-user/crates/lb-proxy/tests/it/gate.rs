@@ -2,9 +2,13 @@
 
 use anyhow::Context as _;
 
+use lb_model::enums::L7PolicyAction;
+use tokio::io::AsyncWriteExt as _;
+
 use crate::{
+    client::Client,
     member::{Behaviour, Member},
-    rig::Rig,
+    rig::{Rig, policy},
 };
 
 const REFUSED: &[&str] = &[
@@ -110,6 +114,40 @@ async fn malformed_chunks_are_400_and_do_not_poison_the_members_connection() -> 
         answered.iter().all(|request| request.starts_with("GET / ")),
         "{answered:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_answer_is_seen_although_the_client_goes_on_sending() -> anyhow::Result<()> {
+    let member = Member::named("one").await?;
+    let mut rig = Rig::serving(&[member.address]).await?;
+    for listener in &mut rig.spec.listeners {
+        listener.l7policies = vec![policy(L7PolicyAction::Reject, "/no")];
+    }
+    rig.apply().await?;
+    let much = "x".repeat(8 << 20);
+    let length = much.len();
+    for (head, code) in [
+        (
+            format!("POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"),
+            403,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"),
+            400,
+        ),
+    ] {
+        let client = rig.client().await?;
+        let (reader, mut writer) = client.stream.into_split();
+        let mut client = Client::over(tokio::io::join(reader, tokio::io::sink()));
+        let much = much.clone();
+        let sending = lb_telemetry::task::spawn("send", async move {
+            writer.write_all(head.as_bytes()).await?;
+            writer.write_all(much.as_bytes()).await
+        });
+        assert_eq!(client.answer().await?.code, code);
+        sending.abort();
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::PathBuf,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicU8, Ordering},
     thread,
 };
 
@@ -40,7 +40,7 @@ use crate::client::{Client, PATIENCE};
 pub const PORT: u16 = 8080;
 
 /// Each rig has a VIP of its own in 127/8, so that tests run side by side.
-static NEXT_VIP: AtomicU16 = AtomicU16::new(1);
+static NEXT_VIP: AtomicU8 = AtomicU8::new(1);
 
 /// A running amphora and the connection of its agent.
 pub struct Rig {
@@ -82,9 +82,9 @@ impl Rig {
         };
         let thread = thread::spawn(move || lb_proxy::run(args));
         let agent = Agent::connect(&socket).await?;
-        let [high, low] = NEXT_VIP.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let [.., pid] = std::process::id().to_be_bytes();
-        let vip = IpAddr::V4(Ipv4Addr::new(127, pid.max(1), high, low));
+        let number = NEXT_VIP.fetch_add(1, Ordering::Relaxed);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let vip = IpAddr::V4(Ipv4Addr::new(127, high.max(1), low, number));
         Ok(Self {
             vip,
             spec: spec(vip),
