@@ -1,3 +1,5 @@
+//! Layers, and what is said about wrong settings.
+
 use super::*;
 
 const NETWORKS: &str = r#"

@@ -1,3 +1,5 @@
+//! The controller before a fake agent: what is sent, settled, repeated, late or lost.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

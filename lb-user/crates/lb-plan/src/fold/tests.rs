@@ -1,3 +1,5 @@
+//! Reports of every kind against one load balancer.
+
 use lb_model::{
     enums::{ListenerProtocol, OperatingStatus},
     spec::{ListenerReport, MemberReport},

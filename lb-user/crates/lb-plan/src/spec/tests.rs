@@ -1,3 +1,5 @@
+//! What comes into a specification, and what stays out.
+
 use std::net::IpAddr;
 
 use lb_model::{enums::ListenerProtocol, id::AmphoraId, secret::Secret};
