@@ -109,9 +109,6 @@ fn apply(
     next_hop: Mac,
     now: u64,
 ) -> Result<(), Reason> {
-    if packet.network.ttl <= 1 {
-        return Err(Reason::Ttl);
-    }
     // SAFETY: a live map value; what is read here does not change while it lives.
     let to = unsafe { &*entry };
     if !link::leave_by(to.ifindex) {

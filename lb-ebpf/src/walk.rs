@@ -178,6 +178,7 @@ fn to_member(
     listener: u32,
     transport: &Transport,
 ) -> Result<Reason, Reason> {
+    check_hops(packet)?;
     let reason = nat::forward(ctx, packet, key, transport.flags);
     let may_open = packet.network.protocol != protocol::TCP || transport.is_syn();
     if reason != Reason::NoFlow || !may_open {
@@ -188,6 +189,15 @@ fn to_member(
         return Err(opened);
     }
     Err(nat::forward(ctx, packet, key, transport.flags))
+}
+
+/// NAT is a router: it takes one from TTL or hop limit.
+#[inline(always)]
+fn check_hops(packet: &Packet) -> Result<(), Reason> {
+    if packet.network.ttl <= 1 {
+        return Err(Reason::Ttl);
+    }
+    Ok(())
 }
 
 /// Echo and errors. An error's source is some router: `allowed_cidrs` are not asked.
@@ -213,6 +223,7 @@ fn to_snat(ctx: &XdpContext, frame: Frame, packet: &Packet) -> Result<Reason, Re
         return Ok(icmp::to_snat(ctx, packet));
     }
     let transport = Transport::parse(frame, &packet.network)?;
+    check_hops(packet)?;
     let key = packet.key(&transport);
     Ok(nat::reverse(ctx, packet, &key, transport.flags))
 }

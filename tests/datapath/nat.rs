@@ -1,0 +1,535 @@
+//! Client to member and back: addresses, ports, checksums, next hops and the state of flows.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use lb_common::{
+    maglev,
+    maps::{
+        Addr, AddressRecord, Be16, FlowEntry, ListenerRecord, MAGLEV_SLOTS, MAGLEV_VALUE_BYTES,
+        MemberRecord, address_kind, event_kind, flow_state, listener_flags, listener_kind, names,
+        neighbour_word, segment_word,
+    },
+    packet::tcp_flags,
+    reason::Reason,
+};
+use lb_sys::bpf::{Map, Shape, map_type};
+use zerocopy::IntoBytes as _;
+
+use super::{
+    frames::{CLIENT_MAC, CLIENT_PORT, Family, Frame, OUR_MAC, Seen, TTL, see},
+    world::{INGRESS, LB, SEGMENT, World, XDP_DROP, XDP_REDIRECT},
+};
+
+const LISTENER: u32 = 31;
+const PORT: u16 = 8080;
+const MEMBER_PORT: u16 = 9000;
+/// Interface and segment that members are behind.
+const MEMBER_DEVICE: u32 = 55;
+const MEMBER_SEGMENT: u32 = 9;
+const DEVICE_MAC: [u8; 6] = [2, 0x0e, 0, 0, 0, 2];
+
+/// Members of `family`: their indices and weights.
+fn members(family: Family) -> [(u16, u32); 3] {
+    match family {
+        Family::V4 => [(101, 1), (102, 1), (103, 2)],
+        Family::V6 => [(201, 1), (202, 1), (203, 2)],
+    }
+}
+
+fn member_addr(family: Family, index: u16) -> Addr {
+    family.addr(2, u8::try_from(index % 100).unwrap())
+}
+
+fn snat(family: Family) -> Addr {
+    family.addr(2, 200)
+}
+
+fn member_mac(index: u16) -> [u8; 6] {
+    [2, 0xbb, 0, 0, 0, u8::try_from(index % 256).unwrap()]
+}
+
+fn listener(family: Family) -> u32 {
+    LISTENER + u32::from(family == Family::V6)
+}
+
+fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
+    let Some(mut world) = World::with_pair(test)? else {
+        return Ok(None);
+    };
+    world.device(INGRESS)?;
+    world.device(MEMBER_DEVICE)?;
+    for family in Family::BOTH {
+        let slot = listener(family);
+        let record = ListenerRecord {
+            kind: listener_kind::NAT,
+            flags,
+            lb: LB,
+            maglev: slot,
+        };
+        world.listener(listener(family), &record)?;
+        for protocol in [6, 17] {
+            world.port(family, protocol, PORT, listener(family))?;
+        }
+        world.address(&AddressRecord {
+            segment: MEMBER_SEGMENT,
+            kind: address_kind::SNAT,
+            addr: snat(family),
+            owner: LB,
+            ports_base: 0,
+            ports_mask: 0,
+            flags: 0,
+        })?;
+        for (index, _) in members(family) {
+            let member = MemberRecord {
+                segment: MEMBER_SEGMENT,
+                ifindex: MEMBER_DEVICE,
+                addr: member_addr(family, index),
+                snat: snat(family),
+                port: Be16::new(MEMBER_PORT),
+                src_mac: DEVICE_MAC,
+                lb: LB,
+                _pad: 0,
+            };
+            world.set(names::MEMBERS, u32::from(index), &member)?;
+            world.set(
+                names::NEIGHBOURS,
+                u32::from(index),
+                &neighbour_word(member_mac(index)),
+            )?;
+        }
+        fill_maglev(&world, slot, &members(family))?;
+    }
+    Ok(Some(world))
+}
+
+fn fill_maglev(world: &World, slot: u32, members: &[(u16, u32)]) -> anyhow::Result<()> {
+    let mut entries: Vec<_> = members
+        .iter()
+        .map(|(index, weight)| {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&index.to_le_bytes());
+            maglev::Entry::new(&id, *weight, *index)
+        })
+        .collect();
+    let mut table = vec![0u16; MAGLEV_VALUE_BYTES / 2];
+    maglev::fill(&mut entries, &mut table[..MAGLEV_SLOTS]);
+    let inner = Map::create(
+        Shape {
+            map_type: map_type::ARRAY,
+            key_size: 4,
+            value_size: u32::try_from(MAGLEV_VALUE_BYTES)?,
+            max_entries: 1,
+            flags: 0,
+        },
+        "maglev",
+    )?;
+    inner.update(&[0; 4], table.as_bytes())?;
+    world.set_inner(names::MAGLEV, slot, &inner)
+}
+
+/// Sends a packet from the client's side.
+fn forward(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
+    from_segment(world, SEGMENT, frame, Reason::NatForward)
+}
+
+/// Sends a packet from the members' side.
+fn back(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
+    from_segment(world, MEMBER_SEGMENT, frame, Reason::NatReverse)
+}
+
+fn from_segment(
+    world: &World,
+    segment: u32,
+    frame: &Frame,
+    good: Reason,
+) -> anyhow::Result<Result<Seen, Reason>> {
+    world.set(names::SEGMENTS, INGRESS, &segment_word(segment))?;
+    let bytes = frame.build()?;
+    let out = world.xdp(&bytes)?;
+    if out.reason == good {
+        assert_eq!(out.verdict, XDP_REDIRECT);
+        return Ok(Ok(see(&out.bytes)?));
+    }
+    assert_eq!(out.verdict, XDP_DROP);
+    assert_eq!(out.bytes, bytes, "dropped, so untouched");
+    Ok(Err(out.reason))
+}
+
+/// The member's answer to a packet that reached it.
+fn answer(to: &Seen, frame: &Frame, flags: u8) -> Frame {
+    Frame {
+        flags: frame.flags.map(|_| flags),
+        ..frame.clone()
+    }
+    .from(to.dst, to.dst_port)
+    .to(to.src, to.src_port)
+}
+
+/// Frames of TCP and UDP in both families, each opening a flow.
+fn openers() -> Vec<Frame> {
+    Family::BOTH
+        .into_iter()
+        .flat_map(|family| [Frame::syn(family, PORT), Frame::udp(family, PORT)])
+        .collect()
+}
+
+fn states(world: &World) -> anyhow::Result<Vec<u32>> {
+    Ok(world
+        .flows()?
+        .iter()
+        .map(|(_, entry)| entry.state)
+        .collect())
+}
+
+#[test]
+fn a_flow_goes_to_a_member_and_comes_back() -> anyhow::Result<()> {
+    let Some(world) = world("nat", 0)? else {
+        return Ok(());
+    };
+    for frame in openers() {
+        let family = frame.family;
+        let seen = forward(&world, &frame)?.unwrap();
+        let (index, _) = members(family)
+            .into_iter()
+            .find(|(index, _)| member_addr(family, *index) == seen.dst)
+            .context("one of the members")?;
+        assert_eq!((seen.src, seen.dst_port), (snat(family), MEMBER_PORT));
+        assert!((20_000..60_000).contains(&seen.src_port));
+        assert_eq!(
+            (seen.dst_mac, seen.src_mac),
+            (member_mac(index), DEVICE_MAC)
+        );
+        assert_eq!(seen.ttl, TTL - 1);
+        let reply = answer(&seen, &frame, tcp_flags::SYN | tcp_flags::ACK);
+        let returned = back(&world, &reply)?.unwrap();
+        let expected = Seen {
+            src: family.vip(),
+            dst: family.client(),
+            src_port: PORT,
+            dst_port: CLIENT_PORT,
+            ttl: TTL - 1,
+            dst_mac: CLIENT_MAC,
+            src_mac: OUR_MAC,
+        };
+        assert_eq!(returned, expected);
+        // What follows takes the same way.
+        let next = Frame {
+            flags: frame.flags.map(|_| tcp_flags::ACK),
+            ..frame.clone()
+        };
+        assert_eq!(forward(&world, &next)?.unwrap(), seen);
+    }
+    for family in Family::BOTH {
+        let counters = world.counters(listener(family))?;
+        assert_eq!(
+            (counters.packets_in, counters.packets_out, counters.flows),
+            (4, 2, 2)
+        );
+        assert!(counters.bytes_in > counters.bytes_out);
+    }
+    assert_eq!(world.flows()?.len(), 8);
+    assert!(
+        states(&world)?
+            .iter()
+            .all(|state| *state == flow_state::ESTABLISHED)
+    );
+    Ok(())
+}
+
+#[test]
+fn choice_is_stable_and_follows_weights() -> anyhow::Result<()> {
+    let Some(world) = world("shares", 0)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        let mut counts = BTreeMap::new();
+        for port in 1000..1800 {
+            let frame = Frame::syn(family, PORT).from(family.client(), port);
+            let seen = forward(&world, &frame)?.unwrap();
+            *counts.entry(seen.dst.0[15]).or_insert(0u32) += 1;
+            assert_eq!(forward(&world, &frame)?.unwrap(), seen, "a retransmission");
+        }
+        let share = |host: u8| counts.get(&host).copied().unwrap_or_default();
+        assert!((150..250).contains(&share(1)), "{counts:?}");
+        assert!((150..250).contains(&share(2)), "{counts:?}");
+        assert!((340..460).contains(&share(3)), "{counts:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn by_address_only_all_ports_of_a_client_share_a_member() -> anyhow::Result<()> {
+    let Some(world) = world("address only", listener_flags::HASH_ADDR_ONLY)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        let mut used = Vec::new();
+        for host in 1..40 {
+            let mut chosen = None;
+            for port in 1..5 {
+                let frame = Frame::syn(family, PORT).from(family.addr(1, host), port);
+                let seen = forward(&world, &frame)?.unwrap();
+                assert_eq!(*chosen.get_or_insert(seen.dst), seen.dst);
+            }
+            used.extend(chosen);
+        }
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(used.len(), 3, "clients are spread");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_belongs_to_no_flow_is_dropped() -> anyhow::Result<()> {
+    let Some(world) = world("no flow", 0)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        for flags in [
+            tcp_flags::ACK,
+            tcp_flags::RST,
+            tcp_flags::FIN | tcp_flags::ACK,
+            tcp_flags::SYN | tcp_flags::ACK,
+            tcp_flags::SYN | tcp_flags::FIN,
+        ] {
+            assert_eq!(
+                forward(&world, &Frame::tcp(family, PORT, flags))?,
+                Err(Reason::NoFlow)
+            );
+        }
+        let stray = Frame::ack(family, 0)
+            .from(member_addr(family, 1), MEMBER_PORT)
+            .to(snat(family), 33_333);
+        assert_eq!(back(&world, &stray)?, Err(Reason::NoReverseFlow));
+        let old = Frame {
+            ttl: 1,
+            ..Frame::udp(family, PORT)
+        };
+        assert_eq!(forward(&world, &old)?, Err(Reason::Ttl));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_of_one_segment_is_unknown_in_another() -> anyhow::Result<()> {
+    let Some(mut world) = world("segments", 0)? else {
+        return Ok(());
+    };
+    let family = Family::V4;
+    let frame = Frame::syn(family, PORT);
+    forward(&world, &frame)?.unwrap();
+    world.vip(
+        SEGMENT + 1,
+        family.vip(),
+        family.ports_base(),
+        lb_common::maps::vip_flags::ENABLED,
+    )?;
+    let ack = Frame::ack(family, PORT);
+    assert_eq!(
+        from_segment(&world, SEGMENT + 1, &ack, Reason::NatForward)?,
+        Err(Reason::NoFlow)
+    );
+    Ok(())
+}
+
+#[test]
+fn fin_and_rst_end_a_flow_and_a_syn_begins_another() -> anyhow::Result<()> {
+    let Some(world) = world("states", 0)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        let syn = Frame::syn(family, PORT);
+        let seen = forward(&world, &syn)?.unwrap();
+        let of_family = |world: &World| -> anyhow::Result<Vec<FlowEntry>> {
+            let flows = world.flows()?.into_iter();
+            Ok(flows
+                .filter(|(_, entry)| entry.dst.is_v4() == (family == Family::V4))
+                .map(|(_, entry)| entry)
+                .collect())
+        };
+        let all_are = |state: u32| -> anyhow::Result<bool> {
+            let entries = of_family(&world)?;
+            Ok(entries.len() == 2 && entries.iter().all(|entry| entry.state == state))
+        };
+        assert!(all_are(flow_state::OPENING)?);
+        back(
+            &world,
+            &answer(&seen, &syn, tcp_flags::SYN | tcp_flags::ACK),
+        )?
+        .unwrap();
+        assert!(all_are(flow_state::ESTABLISHED)?);
+        back(
+            &world,
+            &answer(&seen, &syn, tcp_flags::FIN | tcp_flags::ACK),
+        )?
+        .unwrap();
+        assert!(all_are(flow_state::CLOSING)?);
+        // The other direction goes on.
+        forward(&world, &Frame::ack(family, PORT))?.unwrap();
+        assert!(all_are(flow_state::CLOSING)?);
+        forward(&world, &Frame::tcp(family, PORT, tcp_flags::RST))?.unwrap();
+        assert!(all_are(flow_state::CLOSED)?);
+        // The pool has another member by now: the old port opens a flow to that one.
+        fill_maglev(&world, listener(family), &[(members(family)[0].0, 1)])?;
+        let again = forward(&world, &syn)?.unwrap();
+        assert_eq!(again.dst, member_addr(family, members(family)[0].0));
+        assert!(all_are(flow_state::OPENING)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_established_flow_keeps_its_member_when_the_pool_changes() -> anyhow::Result<()> {
+    let Some(world) = world("pool changes", 0)? else {
+        return Ok(());
+    };
+    let family = Family::V4;
+    let seen = forward(&world, &Frame::syn(family, PORT))?.unwrap();
+    let other = members(family)
+        .into_iter()
+        .find(|(index, _)| member_addr(family, *index) != seen.dst)
+        .context("another member")?;
+    fill_maglev(&world, listener(family), &[other])?;
+    assert_eq!(forward(&world, &Frame::ack(family, PORT))?.unwrap(), seen);
+    // Its index now stands for somebody else: the flow keeps the next hop that it began with.
+    let (index, _) = members(family)
+        .into_iter()
+        .find(|(index, _)| member_addr(family, *index) == seen.dst)
+        .context("its member")?;
+    let reused = MemberRecord {
+        segment: MEMBER_SEGMENT,
+        ifindex: MEMBER_DEVICE,
+        addr: family.addr(2, 99),
+        snat: snat(family),
+        port: Be16::new(1),
+        src_mac: DEVICE_MAC,
+        lb: LB,
+        _pad: 0,
+    };
+    world.set(names::MEMBERS, u32::from(index), &reused)?;
+    world.set(names::NEIGHBOURS, u32::from(index), &neighbour_word([9; 6]))?;
+    assert_eq!(forward(&world, &Frame::ack(family, PORT))?.unwrap(), seen);
+    Ok(())
+}
+
+#[test]
+fn the_next_hop_is_the_agents_word_of_the_moment() -> anyhow::Result<()> {
+    let Some(world) = world("next hop", 0)? else {
+        return Ok(());
+    };
+    let family = Family::V6;
+    forward(&world, &Frame::syn(family, PORT))?.unwrap();
+    for (index, _) in members(family) {
+        world.set(
+            names::NEIGHBOURS,
+            u32::from(index),
+            &neighbour_word([4, 4, 4, 4, 4, 4]),
+        )?;
+    }
+    let moved = forward(&world, &Frame::ack(family, PORT))?.unwrap();
+    assert_eq!(moved.dst_mac, [4; 6]);
+    Ok(())
+}
+
+#[test]
+fn what_is_missing_for_a_new_flow_has_its_reason() -> anyhow::Result<()> {
+    let Some(mut world) = world("missing", 0)? else {
+        return Ok(());
+    };
+    let family = Family::V4;
+    let syn = Frame::syn(family, PORT);
+    world.events()?;
+    for (index, _) in members(family) {
+        world.set(names::NEIGHBOURS, u32::from(index), &0u64)?;
+    }
+    assert_eq!(forward(&world, &syn)?, Err(Reason::NoNeighbour));
+    let events = world.events()?;
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (events[0].kind, events[0].lb),
+        (event_kind::NO_NEIGHBOUR, LB)
+    );
+    assert!(
+        members(family)
+            .iter()
+            .any(|(index, _)| u32::from(*index) == events[0].from)
+    );
+    for (index, _) in members(family) {
+        world.set(
+            names::NEIGHBOURS,
+            u32::from(index),
+            &neighbour_word(member_mac(index)),
+        )?;
+    }
+    assert!(world.flows()?.is_empty(), "nothing is left of what failed");
+    world.remove_device(MEMBER_DEVICE)?;
+    assert_eq!(forward(&world, &syn)?, Err(Reason::NoDevice));
+    world.device(MEMBER_DEVICE)?;
+    fill_maglev(&world, listener(family), &[])?;
+    let other = Frame::syn(family, PORT).from(family.client(), 7);
+    assert_eq!(forward(&world, &other)?, Err(Reason::NoMember));
+    let none = ListenerRecord {
+        kind: listener_kind::NAT,
+        flags: 0,
+        lb: LB,
+        maglev: u32::MAX,
+    };
+    world.listener(listener(family), &none)?;
+    assert_eq!(forward(&world, &other)?, Err(Reason::NoMember));
+    Ok(())
+}
+
+#[test]
+fn a_full_table_refuses_new_flows_and_harms_none() -> anyhow::Result<()> {
+    let Some(world) = world("full", 0)? else {
+        return Ok(());
+    };
+    let family = Family::V4;
+    let mut refused = None;
+    // The test's table holds 4096 entries, two a flow.
+    for port in 1..=2500 {
+        let syn = Frame::syn(family, PORT).from(family.client(), port);
+        if let Err(reason) = forward(&world, &syn)? {
+            assert_eq!(reason, Reason::FlowsFull);
+            refused.get_or_insert(port);
+        }
+    }
+    let refused = refused.context("no flow was refused")?;
+    assert!(refused > 2000, "{refused}");
+    for port in 1..refused {
+        let ack = Frame::ack(family, PORT).from(family.client(), port);
+        forward(&world, &ack)?.unwrap();
+    }
+    // Both entries or neither.
+    let flows = world.flows()?;
+    let reverse = flows.iter().filter(|(_, entry)| entry.reverse == 1).count();
+    assert_eq!(flows.len(), 2 * reverse);
+    Ok(())
+}
+
+#[test]
+fn source_ports_run_out_per_member_and_come_back() -> anyhow::Result<()> {
+    let Some(world) = world("ports run out", 0)? else {
+        return Ok(());
+    };
+    // One port, so one flow a member.
+    world.configure_all(true, 0, (30_000, 30_000))?;
+    let family = Family::V6;
+    let mut open = Vec::new();
+    for port in 1..=40 {
+        let syn = Frame::syn(family, PORT).from(family.client(), port);
+        match forward(&world, &syn)? {
+            Ok(seen) => open.push((port, seen)),
+            Err(reason) => assert_eq!(reason, Reason::SnatExhausted),
+        }
+    }
+    assert_eq!(open.len(), 3, "{open:?}");
+    let (port, seen) = open[0];
+    let rst = Frame::tcp(family, PORT, tcp_flags::RST).from(family.client(), port);
+    forward(&world, &rst)?.unwrap();
+    let syn = Frame::syn(family, PORT).from(family.client(), port);
+    assert_eq!(forward(&world, &syn)?.unwrap(), seen);
+    Ok(())
+}

@@ -1,0 +1,526 @@
+//! A loaded data path whose maps are filled by hand, as the agent would.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::RingBuf,
+    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+};
+use lb_common::{
+    hash::{address_slot, address_word},
+    heartbeat::{BUSY_VALID_NS, HeartbeatPage, deadline_word},
+    maps::{
+        Addr, AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
+        FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAP_ABI, SteerWord, address_kind,
+        listener_kind, names, port_home, port_word, segment_word, vip_flags,
+    },
+    reason::Reason,
+};
+use lb_sys::{
+    bpf::{MMAPABLE, Map, Shape, map_type},
+    clock,
+};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+
+use super::frames::Family;
+
+/// What `BPF_PROG_TEST_RUN` gives as the interface: loopback.
+pub(crate) const INGRESS: u32 = 1;
+pub(crate) const SEGMENT: u32 = 7;
+pub(crate) const LB: u32 = 3;
+pub(crate) const ACTIVE: u16 = 11;
+pub(crate) const STANDBY: u16 = 12;
+/// Listeners of the VIP by port.
+pub(crate) const STEER_LISTENER: u32 = 21;
+pub(crate) const STEER_PORT: u16 = 80;
+pub(crate) const EPOCH: u32 = 5;
+/// Words of a VIP's block in `PORTS`.
+const BLOCK: u32 = 16;
+const SEED: u64 = 0x1234_5678_9abc_def0;
+
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
+pub(crate) const XDP_REDIRECT: u32 = 4;
+
+/// What a program did with a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: u32,
+    pub(crate) reason: Reason,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    ebpf: Ebpf,
+    maps: BTreeMap<String, Map>,
+    pages: BTreeMap<u16, Map>,
+    next_record: u32,
+}
+
+fn load_error(error: ProgramError) -> anyhow::Error {
+    match error {
+        ProgramError::LoadError { verifier_log, .. } => {
+            let log = verifier_log.to_string();
+            let tail = log.len().saturating_sub(4000);
+            anyhow::anyhow!("the verifier refuses: …{}", &log[tail..])
+        }
+        other => other.into(),
+    }
+}
+
+/// Edge end's interface of an amphora, its MAC and that of the inner end.
+pub(crate) fn veth(amphora: u16) -> (u32, [u8; 6], [u8; 6]) {
+    let low = u8::try_from(amphora).unwrap();
+    (
+        1000 + u32::from(amphora),
+        [2, 0xed, 0, 0, 0, low],
+        [2, 0xa0, 0, 0, 0, low],
+    )
+}
+
+impl World {
+    /// Loaded and empty; `None` when the test must be skipped.
+    pub(crate) fn empty(test: &str) -> anyhow::Result<Option<Self>> {
+        if !lb_testkit::require_root(test)? {
+            return Ok(None);
+        }
+        let object = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/lbaas.bpf.o");
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(names::FLOWS, 4096)
+            .map_max_entries(names::DRAINS, 256)
+            .load_file(&object)
+            .with_context(|| format!("{}: run `cargo xtask build-ebpf`", object.display()))?;
+        let program: &mut Xdp = ebpf
+            .program_mut(names::PROGRAM_XDP)
+            .context("no program")?
+            .try_into()?;
+        program.load().map_err(load_error)?;
+        let program: &mut SchedClassifier = ebpf
+            .program_mut(names::PROGRAM_ANSWER)
+            .context("no program")?
+            .try_into()?;
+        program.load().map_err(load_error)?;
+        let mut maps = BTreeMap::new();
+        for (name, map) in ebpf.maps() {
+            let fd = map_fd(map)?.try_clone_to_owned()?;
+            maps.insert(name.to_owned(), Map::from_fd(fd)?);
+        }
+        let world = Self {
+            ebpf,
+            maps,
+            pages: BTreeMap::new(),
+            next_record: 1,
+        };
+        world.configure(true, 1000)?;
+        world.set(names::SEGMENTS, INGRESS, &segment_word(SEGMENT))?;
+        Ok(Some(world))
+    }
+
+    /// With a VIP of each family, a steered listener on TCP and UDP, and a fresh pair of amphorae.
+    pub(crate) fn with_pair(test: &str) -> anyhow::Result<Option<Self>> {
+        let Some(mut world) = Self::empty(test)? else {
+            return Ok(None);
+        };
+        let listener = ListenerRecord {
+            kind: listener_kind::STEER,
+            flags: 0,
+            lb: LB,
+            maglev: u32::MAX,
+        };
+        world.listener(STEER_LISTENER, &listener)?;
+        for family in Family::BOTH {
+            world.vip(
+                SEGMENT,
+                family.vip(),
+                family.ports_base(),
+                vip_flags::ENABLED,
+            )?;
+            for protocol in [6, 17] {
+                world.port(family, protocol, STEER_PORT, STEER_LISTENER)?;
+            }
+        }
+        for amphora in [ACTIVE, STANDBY] {
+            world.amphora(amphora)?;
+            world.device(veth(amphora).0)?;
+            world.stamp(amphora, 0)?;
+        }
+        world.steer(ACTIVE, STANDBY, EPOCH, false)?;
+        Ok(Some(world))
+    }
+
+    fn map(&self, name: &str) -> anyhow::Result<&Map> {
+        self.maps
+            .get(name)
+            .with_context(|| format!("no map {name}"))
+    }
+
+    /// Writes one entry of an array.
+    pub(crate) fn set<V: IntoBytes + Immutable>(
+        &self,
+        name: &str,
+        index: u32,
+        value: &V,
+    ) -> anyhow::Result<()> {
+        Ok(self
+            .map(name)?
+            .update(&index.to_ne_bytes(), value.as_bytes())?)
+    }
+
+    /// Reads one entry of a map.
+    pub(crate) fn get<V: FromBytes + KnownLayout + Immutable>(
+        &self,
+        name: &str,
+        key: &[u8],
+    ) -> anyhow::Result<Option<V>> {
+        let map = self.map(name)?;
+        let mut value = vec![0; map.lookup_bytes()];
+        if !map.lookup(key, &mut value)? {
+            return Ok(None);
+        }
+        Ok(V::read_from_prefix(&value).ok().map(|(value, _)| value))
+    }
+
+    pub(crate) fn configure(&self, echo: bool, icmp_per_second: u32) -> anyhow::Result<()> {
+        self.configure_all(echo, icmp_per_second, (20_000, 59_999))
+    }
+
+    pub(crate) fn configure_all(
+        &self,
+        echo: bool,
+        icmp_per_second: u32,
+        snat_ports: (u16, u16),
+    ) -> anyhow::Result<()> {
+        let config = Config {
+            abi: MAP_ABI,
+            snat_port_min: snat_ports.0,
+            snat_port_max: snat_ports.1,
+            icmp_per_second,
+            vip_icmp_echo: u32::from(echo),
+            hash_seed: SEED,
+        };
+        self.set(names::CONFIG, 0, &config)
+    }
+
+    /// An address of ours.
+    pub(crate) fn address(&mut self, record: &AddressRecord) -> anyhow::Result<()> {
+        let index = self.next_record;
+        self.next_record += 1;
+        self.set(names::ADDRESS_RECORDS, index, record)?;
+        let (bucket, tag) = address_slot(SEED, record.segment, &record.addr);
+        let mut words: AddressBucket = self
+            .get(names::ADDRESSES, &bucket.to_ne_bytes())?
+            .context("bucket")?;
+        let free = words
+            .words
+            .iter_mut()
+            .find(|word| **word == 0)
+            .context("full bucket")?;
+        *free = address_word(tag, index);
+        self.set(names::ADDRESSES, bucket, &words)
+    }
+
+    pub(crate) fn vip(
+        &mut self,
+        segment: u32,
+        addr: Addr,
+        ports_base: u32,
+        flags: u32,
+    ) -> anyhow::Result<()> {
+        self.address(&AddressRecord {
+            segment,
+            kind: address_kind::VIP,
+            addr,
+            owner: LB,
+            ports_base,
+            ports_mask: BLOCK - 1,
+            flags,
+        })
+    }
+
+    /// An address of another kind.
+    pub(crate) fn owned(&mut self, kind: u32, addr: Addr, owner: u32) -> anyhow::Result<()> {
+        self.address(&AddressRecord {
+            segment: SEGMENT,
+            kind,
+            addr,
+            owner,
+            ports_base: 0,
+            ports_mask: 0,
+            flags: 0,
+        })
+    }
+
+    pub(crate) fn listener(&self, index: u32, record: &ListenerRecord) -> anyhow::Result<()> {
+        self.set(names::LISTENERS, index, record)
+    }
+
+    /// Publishes a listener's port at a VIP of [`Family`].
+    pub(crate) fn port(
+        &self,
+        family: Family,
+        protocol: u8,
+        port: u16,
+        listener: u32,
+    ) -> anyhow::Result<()> {
+        for probe in 0..4 {
+            let at = family.ports_base() + ((port_home(protocol, port) + probe) & (BLOCK - 1));
+            if self.get::<u64>(names::PORTS, &at.to_ne_bytes())? == Some(0) {
+                return self.set(names::PORTS, at, &port_word(protocol, port, listener));
+            }
+        }
+        bail!("no free word for port {port}")
+    }
+
+    pub(crate) fn amphora(&mut self, index: u16) -> anyhow::Result<()> {
+        let (ifindex, src_mac, dst_mac) = veth(index);
+        let record = AmphoraRecord {
+            ifindex,
+            lb: LB,
+            dst_mac,
+            src_mac,
+        };
+        self.set(names::AMPHORAE, u32::from(index), &record)?;
+        let shape = Shape {
+            map_type: map_type::ARRAY,
+            key_size: 4,
+            value_size: 4096,
+            max_entries: 1,
+            flags: MMAPABLE,
+        };
+        let page = Map::create(shape, "page")?;
+        self.map(names::HEARTBEATS)?
+            .set_inner(u32::from(index), &page)?;
+        self.pages.insert(index, page);
+        Ok(())
+    }
+
+    /// An entry of `DEVS`; which device it stands for does not matter to a test run.
+    pub(crate) fn device(&self, ifindex: u32) -> anyhow::Result<()> {
+        self.set(names::DEVS, ifindex, &[INGRESS, 0])
+    }
+
+    pub(crate) fn remove_device(&self, ifindex: u32) -> anyhow::Result<()> {
+        self.map(names::DEVS)?.delete(&ifindex.to_ne_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn page(&self, amphora: u16) -> anyhow::Result<HeartbeatPage> {
+        let page = self.pages.get(&amphora).context("no page")?;
+        let mut value = vec![0; page.lookup_bytes()];
+        page.lookup(&[0; 4], &mut value)?;
+        let (page, _) = HeartbeatPage::read_from_prefix(&value)
+            .ok()
+            .context("page")?;
+        Ok(page)
+    }
+
+    fn write_page(&self, amphora: u16, head: &HeartbeatPage) -> anyhow::Result<()> {
+        let page = self.pages.get(&amphora).context("no page")?;
+        let mut value = vec![0; page.lookup_bytes()];
+        head.write_to_prefix(&mut value).ok().context("page")?;
+        Ok(page.update(&[0; 4], &value)?)
+    }
+
+    /// A busy stamp made `ago_ns` ago, by an amphora that has run for a minute. Fresh stamps
+    /// (`ago_ns` 0) are good for an hour here, so that a slow test machine changes nothing.
+    pub(crate) fn stamp(&self, amphora: u16, ago_ns: u64) -> anyhow::Result<()> {
+        let now = clock::monotonic_ns();
+        let mut page = self.page(amphora)?;
+        page.alive_since_ns = now.saturating_sub(60_000_000_000);
+        page.deadline_ns = if ago_ns == 0 {
+            deadline_word(now + 3_600_000_000_000 - BUSY_VALID_NS, true)
+        } else {
+            deadline_word(now.saturating_sub(ago_ns), true)
+        };
+        self.write_page(amphora, &page)
+    }
+
+    /// Changes a page by hand.
+    pub(crate) fn edit_page(
+        &self,
+        amphora: u16,
+        edit: impl FnOnce(&mut HeartbeatPage),
+    ) -> anyhow::Result<()> {
+        let mut page = self.page(amphora)?;
+        edit(&mut page);
+        self.write_page(amphora, &page)
+    }
+
+    pub(crate) fn steer(
+        &self,
+        active: u16,
+        standby: u16,
+        epoch: u32,
+        draining: bool,
+    ) -> anyhow::Result<()> {
+        let word = SteerWord {
+            active,
+            standby,
+            epoch,
+            draining,
+        };
+        self.set(names::STEER, LB, &word.to_word())
+    }
+
+    pub(crate) fn latch(&self) -> anyhow::Result<u64> {
+        self.get(names::LATCH, &LB.to_ne_bytes())?.context("latch")
+    }
+
+    pub(crate) fn prefix(
+        &self,
+        map: &str,
+        listener: u32,
+        addr: Addr,
+        bits: u32,
+    ) -> anyhow::Result<()> {
+        let key = CidrKey {
+            listener: listener.to_be_bytes(),
+            addr: addr.0,
+        };
+        let mut bytes = (32 + bits).to_ne_bytes().to_vec();
+        bytes.extend(key.as_bytes());
+        Ok(self.map(map)?.update(&bytes, &1u32.to_ne_bytes())?)
+    }
+
+    pub(crate) fn answer_from(&self, ifindex: u32, record: &AnswerRecord) -> anyhow::Result<()> {
+        self.set(names::ANSWERS, ifindex, record)
+    }
+
+    pub(crate) fn set_inner(&self, map: &str, index: u32, inner: &Map) -> anyhow::Result<()> {
+        Ok(self.map(map)?.set_inner(index, inner)?)
+    }
+
+    pub(crate) fn flows(&self) -> anyhow::Result<Vec<(FlowKey, FlowEntry)>> {
+        let mut flows = Vec::new();
+        self.map(names::FLOWS)?.scan(|key, value| {
+            if let (Ok(key), Ok(entry)) = (
+                FlowKey::read_from_bytes(key),
+                FlowEntry::read_from_bytes(value),
+            ) {
+                flows.push((key, entry));
+            }
+        })?;
+        Ok(flows)
+    }
+
+    pub(crate) fn counters(&self, listener: u32) -> anyhow::Result<ListenerCounters> {
+        let map = self.map(names::LISTENER_STATS)?;
+        let mut bytes = vec![0; map.lookup_bytes()];
+        map.lookup(&listener.to_ne_bytes(), &mut bytes)?;
+        let mut sum = ListenerCounters::new_zeroed();
+        for cpu in bytes.chunks_exact(size_of::<ListenerCounters>()) {
+            let cpu = ListenerCounters::read_from_bytes(cpu)
+                .ok()
+                .context("counters")?;
+            sum.packets_in += cpu.packets_in;
+            sum.bytes_in += cpu.bytes_in;
+            sum.packets_out += cpu.packets_out;
+            sum.bytes_out += cpu.bytes_out;
+            sum.flows += cpu.flows;
+        }
+        Ok(sum)
+    }
+
+    /// Events since the last call.
+    pub(crate) fn events(&mut self) -> anyhow::Result<Vec<Event>> {
+        let map = self.ebpf.map_mut(names::EVENTS).context("no map")?;
+        let mut ring = RingBuf::try_from(map)?;
+        let mut events = Vec::new();
+        while let Some(item) = ring.next() {
+            events.push(Event::read_from_bytes(&item).ok().context("event")?);
+        }
+        Ok(events)
+    }
+
+    fn reasons(&self) -> anyhow::Result<Vec<u64>> {
+        let map = self.map(names::REASONS)?;
+        let mut bytes = vec![0; map.lookup_bytes()];
+        let mut counts = Vec::new();
+        for index in 0..Reason::COUNT {
+            map.lookup(&index.to_ne_bytes(), &mut bytes)?;
+            let per_cpu = bytes
+                .chunks_exact(8)
+                .map(|cpu| cpu.try_into().map(u64::from_ne_bytes).unwrap_or_default());
+            counts.push(per_cpu.sum());
+        }
+        Ok(counts)
+    }
+
+    /// Runs a frame through a program and finds the one reason that was counted.
+    fn run(
+        &self,
+        frame: &[u8],
+        program: impl FnOnce(&Ebpf, TestRunOptions<'_>) -> anyhow::Result<(u32, u32)>,
+    ) -> anyhow::Result<Outcome> {
+        let before = self.reasons()?;
+        let mut bytes = vec![0; frame.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut bytes);
+        let (verdict, size) = program(&self.ebpf, options)?;
+        bytes.truncate(usize::try_from(size)?);
+        let after = self.reasons()?;
+        let counted: Vec<_> = Reason::ALL
+            .iter()
+            .zip(before.iter().zip(&after))
+            .filter(|(_, (before, after))| before != after)
+            .map(|(reason, (before, after))| (*reason, after - before))
+            .collect();
+        match counted[..] {
+            [(reason, 1)] => Ok(Outcome {
+                verdict,
+                reason,
+                bytes,
+            }),
+            _ => bail!("a packet has one reason, not {counted:?}"),
+        }
+    }
+
+    /// Through `lb_xdp`.
+    pub(crate) fn xdp(&self, frame: &[u8]) -> anyhow::Result<Outcome> {
+        self.run(frame, |ebpf, options| {
+            let program: &Xdp = ebpf
+                .program(names::PROGRAM_XDP)
+                .context("no program")?
+                .try_into()?;
+            let result = program.test_run(options)?;
+            Ok((result.return_value, result.data_size_out))
+        })
+    }
+
+    /// Through `lb_answer`.
+    pub(crate) fn answer(&self, frame: &[u8]) -> anyhow::Result<Outcome> {
+        self.run(frame, |ebpf, options| {
+            let program: &SchedClassifier = ebpf
+                .program(names::PROGRAM_ANSWER)
+                .context("no program")?
+                .try_into()?;
+            let result = program.test_run(options)?;
+            Ok((result.return_value, result.data_size_out))
+        })
+    }
+
+    pub(crate) fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+}
+
+fn map_fd(map: &aya::maps::Map) -> anyhow::Result<std::os::fd::BorrowedFd<'_>> {
+    use std::os::fd::AsFd as _;
+
+    use aya::maps::Map as M;
+    Ok(match map {
+        M::Array(data)
+        | M::ArrayOfMaps(data)
+        | M::DevMapHash(data)
+        | M::HashMap(data)
+        | M::LpmTrie(data)
+        | M::PerCpuArray(data)
+        | M::RingBuf(data) => data.fd().as_fd(),
+        other => bail!("no such map is expected: {other:?}"),
+    })
+}
