@@ -96,6 +96,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
             )
         })
         .await?;
+    tracing::info!(%id, project, vip = %tree.load_balancer.vip.address, "load balancer created");
     Ok(created(KEY, &render::load_balancer_expanded(&tree)))
 }
 
@@ -120,7 +121,7 @@ fn vip_request(api: &ApiState, request: &LoadBalancerCreate) -> VipRequest {
 
 /// `PUT /loadbalancers/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let id = call.id(0, "Load Balancer")?;
+    let id: LoadBalancerId = call.id(0, "Load Balancer")?;
     let request = LoadBalancerUpdate::parse(&call.document()?)?;
     let change =
         |tree: &mut Tree, ctx: &mut Ctx<'_>| tree.update_load_balancer(request.clone(), ctx);
@@ -133,20 +134,22 @@ pub(crate) async fn failover(
     State(api): State<ApiState>,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let id = call.id(0, "Load Balancer")?;
+    let id: LoadBalancerId = call.id(0, "Load Balancer")?;
     api.change(id, &Needs::nothing(), Tree::failover_load_balancer)
         .await?;
+    tracing::info!(%id, "failover asked for");
     Ok(accepted())
 }
 
 /// `DELETE /loadbalancers/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let id = call.id(0, "Load Balancer")?;
+    let id: LoadBalancerId = call.id(0, "Load Balancer")?;
     let cascade = call.flag("cascade");
     api.change(id, &Needs::nothing(), |tree, ctx| {
         tree.delete_load_balancer(cascade, ctx)
     })
     .await?;
+    tracing::info!(%id, cascade, "load balancer deleted");
     Ok(deleted())
 }
 

@@ -21,6 +21,8 @@ mod resources;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod serving;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tree;

@@ -47,6 +47,7 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Api {
     router: Router,
+    pub(crate) state: ApiState,
     pub(crate) store: Store,
     _dir: TempDir,
 }
@@ -82,9 +83,10 @@ impl Api {
             own_addresses: vec!["203.0.113.9".parse().unwrap()],
             ..ApiConfig::new(Self::PROJECT)
         };
-        let router = router(ApiState::new(store.clone(), config));
+        let state = ApiState::new(store.clone(), config);
         Self {
-            router,
+            router: router(state.clone()),
+            state,
             store,
             _dir: dir,
         }

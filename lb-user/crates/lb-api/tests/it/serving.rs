@@ -1,0 +1,60 @@
+//! The API on a real socket: where it may listen, and how it stops.
+
+use std::{net::TcpListener, time::Duration};
+
+use lb_api::{ServeError, serve};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::Api;
+
+const SOON: Duration = Duration::from_secs(5);
+const REQUEST: &[u8] = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 4096];
+    let length = timeout(SOON, stream.read(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn without_authentication_only_loopback_is_served() {
+    let api = Api::start().await;
+    let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+    let refused = serve(everywhere, api.state.clone(), CancellationToken::new()).await;
+    assert!(
+        matches!(refused, Err(ServeError::NotLoopback(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_shutdown() {
+    let api = Api::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = lb_telemetry::task::spawn(
+        "serving",
+        serve(listener, api.state.clone(), shutdown.clone()),
+    );
+    let mut kept_alive = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        kept_alive.write_all(REQUEST).await.unwrap();
+        let text = answer(&mut kept_alive).await;
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        assert!(text.contains("x-openstack-request-id: req-"), "{text}");
+    }
+    let _silent = TcpStream::connect(address).await.unwrap();
+    shutdown.cancel();
+    let served = timeout(SOON, serving).await.unwrap().unwrap().unwrap();
+    assert!(served.is_ok(), "{served:?}");
+    assert!(TcpStream::connect(address).await.is_err());
+}
