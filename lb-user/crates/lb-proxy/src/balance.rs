@@ -3,7 +3,7 @@
 use crate::config::PoolConfig;
 
 /// Where a pool's round stands: one number a member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Round {
     current: Vec<i64>,
 }

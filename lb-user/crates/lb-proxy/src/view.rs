@@ -43,16 +43,21 @@ impl View {
     pub(crate) fn new(
         snapshot: &Snapshot,
         counters: &HashMap<ListenerId, Arc<ListenerCounters>>,
+        before: &Self,
     ) -> Self {
         let mut view = Self::default();
         for config in &snapshot.listeners {
+            let last = before.listeners.get(&config.id);
             let listener = Rc::new(ListenerView {
                 config: Arc::clone(config),
                 counters: counters.get(&config.id).cloned().unwrap_or_default(),
                 pools: snapshot
                     .pools
                     .iter()
-                    .map(|(id, pool)| (*id, PoolView::new(pool)))
+                    .map(|(id, pool)| {
+                        let last = last.and_then(|listener| listener.pool(*id));
+                        (*id, PoolView::new(pool, last))
+                    })
                     .collect(),
             });
             for address in &config.addresses {
@@ -88,10 +93,24 @@ impl ListenerView {
 }
 
 impl PoolView {
-    fn new(config: &Arc<PoolConfig>) -> Self {
+    /// The round goes on where it stood if the members are the same: a change elsewhere must not send
+    /// everyone's next request to the first member.
+    fn new(config: &Arc<PoolConfig>, last: Option<&Self>) -> Self {
+        let shares = |pool: &PoolConfig| -> Vec<_> {
+            pool.members
+                .iter()
+                .map(|member| (member.address, member.weight, member.backup))
+                .collect()
+        };
+        let round = last
+            .filter(|last| shares(&last.config) == shares(config))
+            .map_or_else(
+                || Round::new(config.members.len()),
+                |last| last.round.borrow().clone(),
+            );
         Self {
-            round: RefCell::new(Round::new(config.members.len())),
             config: Arc::clone(config),
+            round: RefCell::new(round),
         }
     }
 

@@ -175,7 +175,8 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
     else {
         return;
     };
-    *worker.view.borrow_mut() = Rc::new(View::new(&snapshot, &counters));
+    let view = View::new(&snapshot, &counters, &worker.view());
+    *worker.view.borrow_mut() = Rc::new(view);
     for address in close {
         if let Some(acceptor) = acceptors.remove(&address) {
             acceptor.cancel();

@@ -1,7 +1,6 @@
 //! The gate as a stream: reads are inspected, writes pass.
 
 use std::{
-    future::Future as _,
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -13,13 +12,14 @@ use std::{
 use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
 use super::{
     GateState, PLACEHOLDER_METHOD, Refusal,
     chunked::Chunked,
     head::{self, Framing},
+    timer::Timer,
 };
 use crate::counters::ListenerCounters;
 
@@ -62,28 +62,6 @@ enum At {
     Refused {
         between: bool,
     },
-}
-
-/// A deadline that is set when something starts to wait.
-#[derive(Debug, Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    fn clear(&mut self) {
-        self.0 = None;
-    }
-
-    /// Ready when `after` has passed since this began to be asked.
-    fn poll(&mut self, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        self.0
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)))
-            .as_mut()
-            .poll(cx)
-    }
-
-    fn set(&mut self, deadline: Instant) {
-        self.0 = Some(Box::pin(sleep_until(deadline)));
-    }
 }
 
 impl<S> Gated<S> {
@@ -332,15 +310,25 @@ impl<S: AsyncWrite + Unpin> Gated<S> {
         written: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(result) = written {
-            self.write_timer.clear();
-            if let Ok(length) = result {
-                self.counters.sent(length);
-                if matches!(self.at, At::Through) {
-                    self.state.settle();
-                }
+        let written = self.in_time(written, cx);
+        if let Poll::Ready(Ok(length)) = &written {
+            self.counters.sent(*length);
+            if matches!(self.at, At::Through) {
+                self.state.settle();
             }
-            return Poll::Ready(result);
+        }
+        written
+    }
+
+    /// A client that takes nothing for too long is given up.
+    fn in_time<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.write_timer.clear();
+            return polled;
         }
         ready!(self.write_timer.poll(self.timeout, cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -371,15 +359,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gated<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.in_time(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.shut {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.in_time(shut, cx))?;
             this.shut = true;
-            this.write_timer.clear();
         }
         this.poll_linger(cx).map(Ok)
     }

@@ -20,6 +20,7 @@ mod io;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 pub(crate) use head::Refusal;
 pub(crate) use io::Gated;

@@ -158,6 +158,16 @@ async fn shares_follow_the_weights_and_removed_members_get_nothing() -> anyhow::
         counts,
         HashMap::from([("a".to_owned(), 30), ("b".to_owned(), 10)])
     );
+    // A change elsewhere does not begin the round anew.
+    let mut counts = HashMap::<String, usize>::new();
+    for _ in 0..20 {
+        rig.apply().await?;
+        *counts.entry(client.get("/").await?.body).or_default() += 1;
+    }
+    assert_eq!(
+        counts,
+        HashMap::from([("a".to_owned(), 15), ("b".to_owned(), 5)])
+    );
     rig.spec.pools[0].members.remove(0);
     rig.apply().await?;
     for _ in 0..10 {

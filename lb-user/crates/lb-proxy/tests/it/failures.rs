@@ -174,3 +174,19 @@ async fn slow_clients_get_408_and_idle_ones_are_closed() -> anyhow::Result<()> {
     assert_eq!(rig.client().await?.get("/").await?.body, "late");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_given_up() -> anyhow::Result<()> {
+    let body = "x".repeat(64 << 20);
+    let member = Member::start(Behaviour::Says(body)).await?;
+    let mut rig = Rig::serving(&[member.address]).await?;
+    for listener in &mut rig.spec.listeners {
+        listener.timeout_client_data_ms = 200;
+    }
+    rig.apply().await?;
+    let mut client = rig.client().await?;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+    rig.status(|status| status.connections == 1).await?;
+    rig.status(|status| status.connections == 0).await?;
+    Ok(())
+}
