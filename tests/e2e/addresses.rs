@@ -23,10 +23,10 @@ fn members_are_reached_from_an_address_of_their_own_subnet() {
         for port in [80, 9000] {
             let answer = world.get(SocketAddr::new(*vip, port), "/").unwrap();
             let peer: IpAddr = peer(&answer).parse().unwrap();
-            let IpAddr::V4(peer) = peer else {
-                panic!("members of this pool are IPv4: {peer}")
+            let subnet = match peer.to_canonical() {
+                IpAddr::V4(peer) => peer.octets().starts_with(&[198, 51, 100]),
+                IpAddr::V6(peer) => peer.segments().starts_with(&[0x2001, 0xdb8, 2, 0]),
             };
-            let subnet = peer.octets().starts_with(&[198, 51, 100]);
             assert!(subnet, "{vip}:{port} reached its member from {peer}");
         }
     }

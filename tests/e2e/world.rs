@@ -103,6 +103,10 @@ impl World {
             additional_subnets: vec![config::PUBLIC_V6.to_owned()],
             member_subnet: config::MEMBERS_V4.to_owned(),
             servers: topology::SERVERS_V4.map(IpAddr::V4),
+            servers_v6: Some((
+                config::MEMBERS_V6.to_owned(),
+                topology::SERVERS_V6.map(IpAddr::V6),
+            )),
             port: SERVER_PORT,
         };
         demo::create(&self.system.api(), &place, &ca)

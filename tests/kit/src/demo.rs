@@ -25,6 +25,9 @@ pub struct Place {
     pub member_subnet: String,
     /// Addresses of server1 and server2, in that order.
     pub servers: [IpAddr; 2],
+    /// The same servers in IPv6, with their subnet: a hashed packet keeps its version, so the TCP
+    /// pool needs members of each.
+    pub servers_v6: Option<(String, [IpAddr; 2])>,
     /// Port of both.
     pub port: u16,
 }
@@ -84,6 +87,10 @@ pub fn create(api: &ApiClient, place: &Place, ca: &TestCa) -> anyhow::Result<Dem
     }))?;
     let servers = [("server1", server1), ("server2", server2)];
     let pool3 = builder.pool("pool3", "TCP", "SOURCE_IP_PORT", &servers, false)?;
+    if let Some((subnet, [server1, server2])) = &place.servers_v6 {
+        builder.member(&pool3, "server1-v6", *server1, subnet)?;
+        builder.member(&pool3, "server2-v6", *server2, subnet)?;
+    }
     let listener3 = builder.listener(json!({
         "name": "listener3", "protocol": "TCP", "protocol_port": 9000, "default_pool_id": pool3,
     }))?;
@@ -188,14 +195,7 @@ impl<'a> Builder<'a> {
             }),
         )?;
         for (server, address) in servers {
-            self.create(
-                &format!("pools/{id}/members"),
-                "member",
-                json!({
-                    "name": server, "address": address, "protocol_port": self.place.port,
-                    "subnet_id": self.place.member_subnet,
-                }),
-            )?;
+            self.member(&id, server, *address, &self.place.member_subnet)?;
         }
         let kind = if http_monitor { "HTTP" } else { "TCP" };
         self.create(
@@ -207,6 +207,13 @@ impl<'a> Builder<'a> {
             }),
         )?;
         Ok(id)
+    }
+
+    fn member(&self, pool: &str, name: &str, address: IpAddr, subnet: &str) -> anyhow::Result<()> {
+        self.create(&format!("pools/{pool}/members"), "member", json!({
+            "name": name, "address": address, "protocol_port": self.place.port, "subnet_id": subnet,
+        }))?;
+        Ok(())
     }
 
     fn listener(&self, mut object: Value) -> anyhow::Result<String> {

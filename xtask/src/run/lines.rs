@@ -101,6 +101,7 @@ pub fn place_on_interface(servers: [IpAddr; 2]) -> Place {
     place.additional_subnets.clear();
     place.member_subnet.clone_from(&place.vip_subnet);
     place.servers = servers;
+    place.servers_v6 = None;
     place
 }
 

@@ -16,7 +16,8 @@ pub const PUBLIC_V4: &str = "5a000000-0000-4000-8000-000000000004";
 pub const PUBLIC_V6: &str = "5a000000-0000-4000-8000-000000000006";
 /// Subnet of the members.
 pub const MEMBERS_V4: &str = "5b000000-0000-4000-8000-000000000004";
-const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
+/// Subnet of the members' IPv6 addresses.
+pub const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
 /// Name of the one host.
 const HOST: &str = "host-a";
 const PUBLIC: &str = "5a000000-0000-4000-8000-000000000001";
