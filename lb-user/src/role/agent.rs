@@ -2,15 +2,24 @@
 //!
 //! Stopping it changes nothing for a packet: XDP and amphorae go on, and the next agent adopts them.
 
+use std::{path::Path, time::Duration};
+
 use clap::Args;
 use lb_agent::{AgentConfig, Origin};
 use lb_store::StateLock;
+use lb_wire::ca::read_agent_credentials;
+use tokio::time::Instant;
 
 use crate::{
     config::Config,
     failure::Failure,
     role::process::{require_root, run_until_signal},
 };
+
+/// How long an agent waits for its credentials to appear.
+const CREDENTIALS_WAIT: Duration = Duration::from_secs(10);
+/// Between looks.
+const CREDENTIALS_LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -37,6 +46,7 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
             lb_agent::teardown(&agent).await.map_err(Failure::failed)
         });
     }
+    await_credentials(&agent.credentials)?;
     let origin = Origin::enter_edge(&agent).map_err(Failure::failed)?;
     let outcome = run_until_signal(async |shutdown| {
         lb_agent::run(agent, origin, shutdown)
@@ -75,6 +85,26 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
         deny: config.deny_cidrs.clone(),
         binary: std::env::current_exe().map_err(Failure::failed)?,
     })
+}
+
+/// A server that is started at the same time may only be making them: waits a little for good ones.
+fn await_credentials(dir: &Path) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        match read_agent_credentials(dir) {
+            Ok(_good) => return Ok(()),
+            Err(error) if begun.elapsed() >= CREDENTIALS_WAIT => {
+                return Err(Failure::failed(error));
+            }
+            Err(error) if !told => {
+                tracing::warn!(%error, "waiting for credentials");
+                told = true;
+            }
+            Err(_same) => {}
+        }
+        std::thread::sleep(CREDENTIALS_LOOK_AGAIN);
+    }
 }
 
 /// One agent at a time on a state directory; a second is told who the first is.
