@@ -3,6 +3,7 @@
 
 mod addresses;
 mod change;
+mod from_disk;
 mod link;
 mod openstack;
 mod refusals;

@@ -21,7 +21,8 @@ use lb_testkit::{
 
 /// HTTP port of the application servers.
 pub(crate) const SERVER_PORT: u16 = 8080;
-const SERVER_TCP_PORT: u16 = 9090;
+/// TCP port of the application servers.
+pub(crate) const SERVER_TCP_PORT: u16 = 9090;
 /// An answer takes no longer than this, on a busy machine too.
 pub(crate) const ANSWER: Duration = Duration::from_secs(3);
 
@@ -66,6 +67,15 @@ pub(crate) fn place(prefix: &str) -> anyhow::Result<config::Place> {
 impl World {
     /// Namespaces, servers, `lbaas server` and `lbaas agent`.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        let mut world = Self::prepare()?;
+        world.system.start("server")?;
+        world.system.start("agent")?;
+        world.system.wait_ready()?;
+        Ok(world)
+    }
+
+    /// Namespaces, servers and a configuration; no role runs.
+    pub(crate) fn prepare() -> anyhow::Result<Self> {
         let alone = alone();
         let topology = Topology::new("lbe2e", ClientSide::Namespace)?;
         let mut backends = Vec::new();
@@ -82,10 +92,7 @@ impl World {
         }
         let place = place("lbe2e")?;
         let text = config::in_namespaces(&place, &topology);
-        let mut system = System::new(&binary()?, place, &text)?;
-        system.start("server")?;
-        system.start("agent")?;
-        system.wait_ready()?;
+        let system = System::new(&binary()?, place, &text)?;
         Ok(Self {
             system,
             _backends: backends,
