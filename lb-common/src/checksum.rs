@@ -46,6 +46,13 @@ impl Delta {
         Self(self.0 + (4 * 0xffff_ffff - sum_addr(old)) + sum_addr(new))
     }
 
+    /// Both change.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// A 16-bit word changes; both as stored.
     #[must_use]
     #[inline(always)]

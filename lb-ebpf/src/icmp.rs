@@ -1,5 +1,5 @@
-//! ICMP to addresses of ours: echo is answered, errors follow the conversation they are about, the
-//! rest is dropped. (Discovery never comes here.)
+//! ICMP to addresses of ours: echo to a VIP is answered, errors follow the conversation they are
+//! about (see also `icmp_error`), the rest is dropped. (Discovery never comes here.)
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
@@ -23,36 +23,25 @@ const ICMP_LEN: usize = 8;
 const TTL: u8 = 64;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// ICMP to a VIP. [`Reason::SteeredIcmpError`] means: an error, and `key` is now the flow that it is
-/// about, as the client sends.
+/// ICMP to a VIP, or (`is_vip` false) to a NAT source address. [`Reason::SteeredIcmpError`] means: an
+/// error, and `key` is now the flow that it is about, as the other side sends.
 #[inline(never)]
-pub(crate) fn to_vip(ctx: &XdpContext, packet: &Packet, key: &mut FlowKey) -> Reason {
-    let (Ok(reason) | Err(reason)) = try_to_vip(ctx, packet, key);
+pub(crate) fn handle(ctx: &XdpContext, packet: &Packet, is_vip: bool, key: &mut FlowKey) -> Reason {
+    let (Ok(reason) | Err(reason)) = try_handle(ctx, packet, is_vip, key);
     reason
 }
 
 #[inline(always)]
-fn try_to_vip(ctx: &XdpContext, packet: &Packet, key: &mut FlowKey) -> Result<Reason, Reason> {
+fn try_handle(
+    ctx: &XdpContext,
+    packet: &Packet,
+    is_vip: bool,
+    key: &mut FlowKey,
+) -> Result<Reason, Reason> {
     let frame = Frame::of_xdp(ctx);
     match kind(frame, packet)? {
-        Icmp::Echo => echo(frame, packet),
-        Icmp::Error => error_to_vip(frame, packet, key),
-        Icmp::Discovery | Icmp::Other => Err(Reason::IcmpIgnored),
-    }
-}
-
-/// ICMP to a SNAT address: errors about what we sent to members.
-#[inline(never)]
-pub(crate) fn to_snat(ctx: &XdpContext, packet: &Packet) -> Reason {
-    let (Ok(reason) | Err(reason)) = try_to_snat(ctx, packet);
-    reason
-}
-
-#[inline(always)]
-fn try_to_snat(ctx: &XdpContext, packet: &Packet) -> Result<Reason, Reason> {
-    let frame = Frame::of_xdp(ctx);
-    match kind(frame, packet)? {
-        Icmp::Error => Err(Reason::IcmpErrorUnknown),
+        Icmp::Echo if is_vip => echo(frame, packet),
+        Icmp::Error => find_subject(frame, packet, key),
         Icmp::Echo | Icmp::Discovery | Icmp::Other => Err(Reason::IcmpIgnored),
     }
 }
@@ -115,7 +104,7 @@ fn echo(frame: Frame, packet: &Packet) -> Result<Reason, Reason> {
 
 /// Takes one from this CPU's budget for this second.
 #[inline(always)]
-fn within_budget(per_second: u32) -> bool {
+pub(crate) fn within_budget(per_second: u32) -> bool {
     let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
         return false;
     };
@@ -130,10 +119,10 @@ fn within_budget(per_second: u32) -> bool {
     budget.used <= per_second as u64
 }
 
-/// An error about a packet from the VIP to a client: whose conversation it is (path MTU discovery
-/// needs it to arrive).
+/// An error about a packet that we sent: whose conversation it is (path MTU discovery needs it to
+/// arrive).
 #[inline(always)]
-fn error_to_vip(frame: Frame, packet: &Packet, key: &mut FlowKey) -> Result<Reason, Reason> {
+fn find_subject(frame: Frame, packet: &Packet, key: &mut FlowKey) -> Result<Reason, Reason> {
     let inner = Inner::parse(frame, packet.network.l4, packet.is_v6)?;
     if inner.ends.src.words() != packet.dst.words() {
         return Err(Reason::IcmpErrorUnknown);

@@ -29,7 +29,7 @@
 //! lb_xdp    ── walk ─┬─ address, cidr      whose packet, which listener
 //!                    ├─ steer ── drain     to an amphora
 //!                    ├─ nat ──── flow      straight to members
-//!                    └─ icmp               echo and errors
+//!                    └─ icmp, icmp_error   echo and errors
 //! lb_answer ── answer                      from an amphora
 //! link (sending on), frame (packet memory), stats (counters, events), maps
 //! ```
@@ -44,6 +44,7 @@ mod drain;
 mod flow;
 mod frame;
 mod icmp;
+mod icmp_error;
 mod link;
 mod maps;
 mod nat;

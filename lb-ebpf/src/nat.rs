@@ -69,7 +69,7 @@ fn try_reverse(
 /// Link address towards the member: what the agent keeps fresh, as long as the index still stands
 /// for this member; else what the flow began with.
 #[inline(always)]
-fn next_hop(entry: *const FlowEntry) -> Result<Mac, Reason> {
+pub(crate) fn next_hop(entry: *const FlowEntry) -> Result<Mac, Reason> {
     // SAFETY: a live map value; these fields do not change while it lives.
     let (index, addr, opened_with) =
         unsafe { ((*entry).member, &(*entry).dst, Mac::load(&(*entry).dst_mac)) };

@@ -13,7 +13,7 @@ use lb_common::{
 use crate::{
     address, cidr, flow,
     frame::Frame,
-    icmp,
+    icmp, icmp_error,
     maps::{CONFIG, LISTENERS, SEGMENTS},
     nat, stats,
     steer::{self, Part},
@@ -204,7 +204,7 @@ fn check_hops(packet: &Packet) -> Result<(), Reason> {
 #[inline(always)]
 fn icmp_to_vip(ctx: &XdpContext, packet: &Packet, vip: &AddressRecord) -> Result<Reason, Reason> {
     let mut key = packet.key(&Transport::default());
-    let reason = icmp::to_vip(ctx, packet, &mut key);
+    let reason = icmp::handle(ctx, packet, true, &mut key);
     if reason != Reason::SteeredIcmpError {
         return Err(reason);
     }
@@ -213,14 +213,32 @@ fn icmp_to_vip(ctx: &XdpContext, packet: &Packet, vip: &AddressRecord) -> Result
     let listener = LISTENERS.get(index).ok_or(Reason::BadRecord)?;
     match listener.kind {
         listener_kind::STEER => Ok(steer::steer(ctx, packet, listener.lb, &key, Part::Tells)),
-        _ => Err(Reason::IcmpErrorUnknown),
+        listener_kind::NAT => icmp_to_other_side(ctx, packet, &key),
+        _ => Err(Reason::BadRecord),
     }
+}
+
+/// Errors about what we sent to members.
+#[inline(always)]
+fn icmp_to_snat(ctx: &XdpContext, packet: &Packet) -> Result<Reason, Reason> {
+    let mut key = packet.key(&Transport::default());
+    let reason = icmp::handle(ctx, packet, false, &mut key);
+    if reason != Reason::SteeredIcmpError {
+        return Err(reason);
+    }
+    icmp_to_other_side(ctx, packet, &key)
+}
+
+#[inline(always)]
+fn icmp_to_other_side(ctx: &XdpContext, packet: &Packet, key: &FlowKey) -> Result<Reason, Reason> {
+    check_hops(packet)?;
+    Ok(icmp_error::translate(ctx, packet, key))
 }
 
 #[inline(always)]
 fn to_snat(ctx: &XdpContext, frame: Frame, packet: &Packet) -> Result<Reason, Reason> {
     if is_icmp(packet) {
-        return Ok(icmp::to_snat(ctx, packet));
+        return icmp_to_snat(ctx, packet);
     }
     let transport = Transport::parse(frame, &packet.network)?;
     check_hops(packet)?;

@@ -12,7 +12,7 @@ use super::{
     },
 };
 
-enum Message<'a> {
+pub(crate) enum Message<'a> {
     Echo,
     EchoReply,
     /// "Too big" about this IP packet.
@@ -25,7 +25,12 @@ fn v4(addr: Addr) -> [u8; 4] {
     [addr.0[12], addr.0[13], addr.0[14], addr.0[15]]
 }
 
-fn icmp(family: Family, src: Addr, dst: Addr, message: &Message<'_>) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn icmp(
+    family: Family,
+    src: Addr,
+    dst: Addr,
+    message: &Message<'_>,
+) -> anyhow::Result<Vec<u8>> {
     let link = PacketBuilder::ethernet2(CLIENT_MAC, OUR_MAC);
     let mut bytes = Vec::new();
     let payload = match message {

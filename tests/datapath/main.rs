@@ -16,6 +16,8 @@ mod malformed;
 #[cfg(test)]
 mod nat;
 #[cfg(test)]
+mod nat_errors;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod vip;

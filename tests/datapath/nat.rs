@@ -7,8 +7,8 @@ use lb_common::{
     maglev,
     maps::{
         Addr, AddressRecord, Be16, FlowEntry, ListenerRecord, MAGLEV_SLOTS, MAGLEV_VALUE_BYTES,
-        MemberRecord, address_kind, event_kind, flow_state, listener_flags, listener_kind, names,
-        neighbour_word, segment_word,
+        MemberRecord, address_kind, event_kind, flow_state, listener_flags, listener_kind,
+        maglev_slots, names, neighbour_word, segment_word,
     },
     packet::tcp_flags,
     reason::Reason,
@@ -22,26 +22,26 @@ use super::{
 };
 
 const LISTENER: u32 = 31;
-const PORT: u16 = 8080;
-const MEMBER_PORT: u16 = 9000;
+pub(crate) const PORT: u16 = 8080;
+pub(crate) const MEMBER_PORT: u16 = 9000;
 /// Interface and segment that members are behind.
 const MEMBER_DEVICE: u32 = 55;
-const MEMBER_SEGMENT: u32 = 9;
+pub(crate) const MEMBER_SEGMENT: u32 = 9;
 const DEVICE_MAC: [u8; 6] = [2, 0x0e, 0, 0, 0, 2];
 
 /// Members of `family`: their indices and weights.
-fn members(family: Family) -> [(u16, u32); 3] {
+pub(crate) fn members(family: Family) -> [(u16, u32); 3] {
     match family {
         Family::V4 => [(101, 1), (102, 1), (103, 2)],
         Family::V6 => [(201, 1), (202, 1), (203, 2)],
     }
 }
 
-fn member_addr(family: Family, index: u16) -> Addr {
+pub(crate) fn member_addr(family: Family, index: u16) -> Addr {
     family.addr(2, u8::try_from(index % 100).unwrap())
 }
 
-fn snat(family: Family) -> Addr {
+pub(crate) fn snat(family: Family) -> Addr {
     family.addr(2, 200)
 }
 
@@ -49,11 +49,11 @@ fn member_mac(index: u16) -> [u8; 6] {
     [2, 0xbb, 0, 0, 0, u8::try_from(index % 256).unwrap()]
 }
 
-fn listener(family: Family) -> u32 {
+pub(crate) fn listener(family: Family) -> u32 {
     LISTENER + u32::from(family == Family::V6)
 }
 
-fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
+pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
     let Some(mut world) = World::with_pair(test)? else {
         return Ok(None);
     };
@@ -65,7 +65,7 @@ fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
             kind: listener_kind::NAT,
             flags,
             lb: LB,
-            maglev: slot,
+            maglev: maglev_slots(Some(slot), Some(slot)),
         };
         world.listener(listener(family), &record)?;
         for protocol in [6, 17] {
@@ -474,7 +474,7 @@ fn what_is_missing_for_a_new_flow_has_its_reason() -> anyhow::Result<()> {
         kind: listener_kind::NAT,
         flags: 0,
         lb: LB,
-        maglev: u32::MAX,
+        maglev: maglev_slots(None, None),
     };
     world.listener(listener(family), &none)?;
     assert_eq!(forward(&world, &other)?, Err(Reason::NoMember));
