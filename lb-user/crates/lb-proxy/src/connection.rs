@@ -62,7 +62,7 @@ pub(crate) async fn serve(
     open: OpenConnection,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%client, %error, "connection is gone already");
+        tracing::trace!(%client, %error, "connection is gone already");
         return;
     }
     let tls = listener.config.tls.clone();
@@ -88,8 +88,8 @@ pub(crate) async fn serve(
                     state.gate.settle();
                     http(Rc::new(state), stream).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
-                Err(_elapsed) => tracing::debug!(%client, "TLS handshake timed out"),
+                Ok(Err(error)) => tracing::trace!(%client, %error, "TLS handshake failed"),
+                Err(_elapsed) => tracing::trace!(%client, "TLS handshake timed out"),
             }
         }
     }
@@ -130,6 +130,6 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(client = %client.ends.client, %error, "connection ended");
+        tracing::trace!(client = %client.ends.client, %error, "connection ended");
     }
 }

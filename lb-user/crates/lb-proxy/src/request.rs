@@ -113,7 +113,7 @@ fn prefixed(client: &Client, parts: &Parts, prefix: &str, code: StatusCode) -> R
 }
 
 fn failed(client: &Client, status: StatusCode, fault: Fault) -> Response<Reply> {
-    tracing::debug!(client = %client.ends.client, %status, "answered without a member");
+    tracing::trace!(client = %client.ends.client, %status, "answered without a member");
     let mut response = reply::status(status);
     response.extensions_mut().insert(fault);
     response

@@ -132,11 +132,11 @@ impl Exchange<'_> {
         let stream = match timeout(deadline, connecting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                tracing::debug!(pool.id = %self.pool.config.id, member.addr = %key.member, %error, "member refused the connection");
+                tracing::trace!(pool.id = %self.pool.config.id, member.addr = %key.member, %error, "member refused the connection");
                 return None;
             }
             Err(_elapsed) => {
-                tracing::debug!(pool.id = %self.pool.config.id, member.addr = %key.member, "connecting to the member timed out");
+                tracing::trace!(pool.id = %self.pool.config.id, member.addr = %key.member, "connecting to the member timed out");
                 return None;
             }
         };
@@ -146,7 +146,7 @@ impl Exchange<'_> {
             .ok()?;
         lb_telemetry::task::spawn_local("member connection", async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(member.addr = %key.member, %error, "member connection ended");
+                tracing::trace!(member.addr = %key.member, %error, "member connection ended");
             }
         });
         Some(sender)
@@ -234,7 +234,7 @@ fn unsent(error: TrySendError<Request<Upload>>, key: Key) -> Attempt {
         return Attempt::NotSent(request.into_body().into_body());
     }
     let error = error.into_error();
-    tracing::debug!(member.addr = %key.member, %error, "no answer from the member");
+    tracing::trace!(member.addr = %key.member, %error, "no answer from the member");
     // Only a connection that closed without a word leaves room for another try.
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(&error)
     {

@@ -17,6 +17,6 @@ pub(super) fn start(client: &Rc<Client>, from_client: OnUpgrade, from_member: On
         };
         let (mut down, mut up) = (TokioIo::new(down), TokioIo::new(up));
         let ended = tokio::io::copy_bidirectional(&mut down, &mut up).await;
-        tracing::debug!(client = %client.ends.client, error = ended.err().map(tracing::field::display), "tunnel ended");
+        tracing::trace!(client = %client.ends.client, error = ended.err().map(tracing::field::display), "tunnel ended");
     });
 }
