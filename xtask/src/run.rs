@@ -6,6 +6,7 @@ mod watch;
 
 use std::net::IpAddr;
 
+use anyhow::Context as _;
 use clap::Args;
 use lb_testkit::{
     certs::TestCa,
@@ -81,7 +82,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let ca = TestCa::create(&sandbox.system.directory("ca"))?;
     shell::say("creating the demonstration through the API");
-    let demonstration = demo::create(&sandbox.system.api(), &place, &ca)?;
+    let demonstration = demo::create(&sandbox.system.api(), &place, &ca)
+        .with_context(|| sandbox.system.logs())?;
     if args.check {
         return check::check(&mut sandbox, &demonstration, &ca);
     }
