@@ -12,7 +12,7 @@ use lb_model::{
     spec::LoadBalancerSpec,
 };
 use lb_plan::datapath::{
-    Allocations, DesiredMaps, Facts, Health, InUse, MapWrite, Uplink, diff, host, load_balancer,
+    Allocations, DesiredMaps, Facts, Health, InUse, Uplink, diff, host, load_balancer,
 };
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Planner {
     denied: Vec<IpNet>,
     host: DesiredMaps,
     current: BTreeMap<LoadBalancerId, DesiredMaps>,
+    /// A write failed half way: what the maps hold must be read before the next.
+    unsure: bool,
     /// Goes up with every change: what a sweep found is of use only when nothing changed meanwhile.
     version: u64,
 }
@@ -53,6 +55,7 @@ impl Planner {
             denied,
             host: DesiredMaps::default(),
             current: BTreeMap::new(),
+            unsure: false,
             version: 0,
         }
     }
@@ -81,12 +84,9 @@ impl Planner {
     /// Brings the maps from what a former agent left in them to what was prepared.
     pub(crate) async fn adopt(&mut self) -> Result<()> {
         self.host = host(&self.facts(&BTreeMap::new()));
-        let mut all = self.host.clone();
-        for maps in self.current.values() {
-            all.merge(maps);
-        }
-        let found = self.datapath.read()?;
-        self.write(diff(&found, &all)).await
+        self.unsure = true;
+        self.change(&DesiredMaps::default(), &DesiredMaps::default())
+            .await
     }
 
     /// Puts a load balancer into the maps.
@@ -99,25 +99,18 @@ impl Planner {
     ) -> Result<()> {
         if self.learn(spec) {
             let wanted = host(&self.facts(&BTreeMap::new()));
-            self.write(diff(&self.host, &wanted)).await?;
-            self.host = wanted;
+            let before = std::mem::replace(&mut self.host, wanted.clone());
+            self.change(&before, &wanted).await?;
         }
         let maps = self.plan(disk, spec, veths, health)?;
-        let empty = DesiredMaps::default();
-        let before = self.current.get(&spec.id).unwrap_or(&empty);
-        let writes = diff(before, &maps);
-        if !writes.is_empty() {
-            self.write(writes).await?;
-        }
-        self.current.insert(spec.id, maps);
-        Ok(())
+        let before = self.current.insert(spec.id, maps.clone());
+        self.change(&before.unwrap_or_default(), &maps).await
     }
 
     /// Takes a load balancer out of the maps.
     pub(crate) async fn remove(&mut self, disk: &Disk, id: LoadBalancerId) -> Result<()> {
-        if let Some(before) = self.current.remove(&id) {
-            self.write(diff(&before, &DesiredMaps::default())).await?;
-        }
+        let before = self.current.remove(&id).unwrap_or_default();
+        self.change(&before, &DesiredMaps::default()).await?;
         self.allocations.remove(id);
         self.version += 1;
         disk.put_allocations(&self.allocations)
@@ -186,11 +179,28 @@ impl Planner {
         }
     }
 
-    /// Writing waits for the kernel: on a thread that may block.
-    async fn write(&self, writes: Vec<MapWrite>) -> Result<()> {
+    /// Writes what differs; of everything, against what the kernel has, when that is not known.
+    async fn change(&mut self, before: &DesiredMaps, after: &DesiredMaps) -> Result<()> {
         let datapath = Arc::clone(&self.datapath);
-        let written = tokio::task::spawn_blocking(move || datapath.apply(&writes)).await;
-        written.map_err(|error| Error::Other(error.to_string()))??;
+        let unsure = std::mem::replace(&mut self.unsure, true);
+        // Reading and writing wait for the kernel: on a thread that may block.
+        let work = if unsure {
+            let all = self.all();
+            tokio::task::spawn_blocking(move || datapath.apply(&diff(&datapath.read()?, &all)))
+        } else {
+            let writes = diff(before, after);
+            tokio::task::spawn_blocking(move || datapath.apply(&writes))
+        };
+        work.await
+            .map_err(|error| Error::Other(error.to_string()))??;
+        self.unsure = false;
         Ok(())
+    }
+
+    /// Everything that the maps must hold.
+    fn all(&self) -> DesiredMaps {
+        let mut all = self.host.clone();
+        self.current.values().for_each(|maps| all.merge(maps));
+        all
     }
 }

@@ -165,6 +165,50 @@ mod tests {
     }
 
     #[test]
+    fn maps_of_an_agent_with_another_state_are_emptied() -> anyhow::Result<()> {
+        if !require_root("maps_of_an_agent_with_another_state_are_emptied")? {
+            return Ok(());
+        }
+        let pins = Pins::new();
+        let datapath = Datapath::open(&pins.0)?;
+        datapath.configure(1)?;
+        datapath.apply(&diff(&DesiredMaps::default(), &some_maps()))?;
+        let steer = SteerWord {
+            active: 3,
+            ..SteerWord::default()
+        };
+        datapath.write_steer(7, steer)?;
+        datapath.heartbeat_map(3)?;
+        datapath.configure(1)?;
+        ensure!(
+            same(&datapath.read()?, &some_maps()),
+            "the same state is kept"
+        );
+        datapath.configure(2)?;
+        ensure!(datapath.hash_seed()? == Some(2));
+        ensure!(same(&datapath.read()?, &DesiredMaps::default()));
+        ensure!(datapath.read_steer(7)? == SteerWord::default());
+        ensure!(datapath.heartbeat(3)?.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn an_interface_that_went_away_does_not_keep_the_rest_from_being_written() -> anyhow::Result<()>
+    {
+        let name = "an_interface_that_went_away_does_not_keep_the_rest_from_being_written";
+        if !require_root(name)? {
+            return Ok(());
+        }
+        let pins = Pins::new();
+        let datapath = Datapath::open(&pins.0)?;
+        let mut wanted = some_maps();
+        wanted.devs.insert(2_000_000_000);
+        datapath.apply(&diff(&DesiredMaps::default(), &wanted))?;
+        ensure!(same(&datapath.read()?, &some_maps()));
+        Ok(())
+    }
+
+    #[test]
     fn one_word_of_a_bucket_changes_alone() -> anyhow::Result<()> {
         if !require_root("one_word_of_a_bucket_changes_alone")? {
             return Ok(());

@@ -1,5 +1,7 @@
 //! Carrying out writes, in the order they were planned.
 
+use std::io;
+
 use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, listener_kind, names};
 use lb_plan::datapath::{Cidr, MaglevTable, MapWrite};
 use lb_sys::bpf::{Map, Shape, map_type};
@@ -80,7 +82,15 @@ impl Datapath {
             // The kernel removes the entry of an interface that went away.
             self.maps.devs.delete(&key).map(drop)
         };
-        result.doing(|| format!("cannot write entry {ifindex} of {}", names::DEVS))
+        match result {
+            // Without the entry XDP takes the amphora for gone, which it is; the event of its link
+            // is on its way. The rest must be written all the same.
+            Err(error) if present && error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::warn!(ifindex, "no such interface (any more) in this namespace");
+                Ok(())
+            }
+            result => result.doing(|| format!("cannot write entry {ifindex} of {}", names::DEVS)),
+        }
     }
 
     fn listener(&self, index: u32, record: Option<&ListenerRecord>) -> Result<(), Error> {

@@ -150,4 +150,17 @@ impl Datapath {
         }
         Ok(over.len())
     }
+
+    /// Removes every flow and every record of a drain.
+    pub(super) fn clear_flows(&self) -> Result<(), Error> {
+        let doing = || "cannot clear the flows".to_owned();
+        for map in [&self.maps.flows, &self.maps.drains] {
+            let mut all = Vec::new();
+            map.scan(|key, _| all.push(key.to_vec())).doing(doing)?;
+            for key in &all {
+                map.delete(key).doing(doing)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -78,4 +78,14 @@ impl Datapath {
             .map(drop)
             .doing(|| format!("cannot remove entry {amphora} of {}", names::HEARTBEATS))
     }
+
+    /// As [`Self::forget_heartbeat`], for every amphora.
+    pub(super) fn forget_heartbeats(&self) -> Result<(), Error> {
+        for amphora in 1..self.maps.heartbeats.shape().max_entries {
+            if let Ok(amphora) = u16::try_from(amphora) {
+                self.forget_heartbeat(amphora)?;
+            }
+        }
+        Ok(())
+    }
 }

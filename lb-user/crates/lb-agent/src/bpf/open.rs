@@ -9,7 +9,8 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{SchedClassifier, Xdp},
 };
-use lb_common::maps::{Config, MAP_ABI, names};
+use lb_common::maps::{Config, MAP_ABI, limits, names};
+use lb_plan::datapath::{DesiredMaps, diff};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::{Datapath, Doing as _, Error, aya, maps, object, pins};
@@ -84,7 +85,8 @@ impl Datapath {
     }
 
     /// Switches the data path on: until then every packet passes. `hash_seed` is that of the
-    /// allocations; when it is not [`Self::hash_seed`], the maps must be rewritten.
+    /// allocations. Maps with another seed were written by other allocations, so that none of their
+    /// indices means anything: they are emptied first.
     ///
     /// # Errors
     /// The kernel's.
@@ -97,13 +99,31 @@ impl Datapath {
             vip_icmp_echo: 1,
             hash_seed,
         };
-        if self.config()? == wanted {
+        let found = self.config()?;
+        if found == wanted {
             return Ok(());
+        }
+        if found.abi == MAP_ABI && found.hash_seed != hash_seed {
+            tracing::warn!("the data path was written by an agent with another state: starts anew");
+            self.clear()?;
         }
         self.maps
             .config
             .update(&0_u32.to_ne_bytes(), wanted.as_bytes())
             .doing(|| "cannot write the data path's configuration".to_owned())
+    }
+
+    /// Empties every map but the counters.
+    fn clear(&self) -> Result<(), Error> {
+        self.apply(&diff(&self.read()?, &DesiredMaps::default()))?;
+        for load_balancer in 0..limits::LOAD_BALANCERS {
+            self.forget_steer(load_balancer)?;
+        }
+        for member in 0..limits::MEMBERS {
+            self.set_neighbour(member, None)?;
+        }
+        self.forget_heartbeats()?;
+        self.clear_flows()
     }
 
     pub(super) fn programs(&self) -> MutexGuard<'_, Ebpf> {

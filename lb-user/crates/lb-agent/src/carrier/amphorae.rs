@@ -129,7 +129,13 @@ impl Carrier {
             }
             if let Some(index) = slot.index {
                 match self.host.datapath.heartbeat_fd(index) {
-                    Ok(page) => slot.heartbeat = page.and_then(|p| mapped(HeartbeatReader::map(p))),
+                    Ok(Some(page)) => slot.heartbeat = mapped(HeartbeatReader::map(page)),
+                    Ok(None) => {
+                        // The maps were made anew: it stamps where nobody looks.
+                        tracing::warn!(amphora = %slot.id, "amphora without a heartbeat page");
+                        slot.event(Event::Kill);
+                        slot.amphora.tell(Command::Kill);
+                    }
                     Err(error) => tracing::warn!(%error, "cannot read a heartbeat"),
                 }
             }
