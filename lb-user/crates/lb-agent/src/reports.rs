@@ -41,7 +41,11 @@ struct Status<'a> {
 }
 
 impl Reports {
+    /// What a former agent said is not so any more.
     pub(crate) fn new(file: PathBuf) -> Self {
+        if let Err(error) = fs::remove_file(&file) {
+            tracing::debug!(file = %file.display(), %error, "no old status");
+        }
         Self {
             file,
             inner: Mutex::default(),
