@@ -8,7 +8,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use lb_model::{
     fault::{Fault, ResourceKind},
-    id::{NetworkId, PortId, SecretId, SubnetId},
+    id::{SecretId, SubnetId},
 };
 
 /// Why a call to the store failed.
@@ -99,29 +99,9 @@ impl From<SecretError> for Fault {
 /// Why no address could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// None of port, network and subnet was named.
-    #[error("no VIP port, network or subnet was named")]
-    NothingNamed,
-    /// No such network in the configuration.
-    #[error("network {0} not found")]
-    NetworkNotFound(NetworkId),
     /// No such subnet in the configuration.
     #[error("subnet {0} not found")]
     SubnetNotFound(SubnetId),
-    /// No such port.
-    #[error("port {0} not found")]
-    PortNotFound(PortId),
-    /// The port belongs to something else.
-    #[error("port {0} is already in use")]
-    PortInUse(PortId),
-    /// Subnet and network do not belong together.
-    #[error("subnet {subnet} is not part of network {network}")]
-    SubnetNotInNetwork {
-        /// Named subnet.
-        subnet: SubnetId,
-        /// Named network.
-        network: NetworkId,
-    },
     /// The address is in none of the network's subnets.
     #[error("address {0} is in none of the subnets it could be taken from")]
     AddressOutside(IpAddr),
@@ -134,15 +114,6 @@ pub enum NetworkError {
     /// Every address of the allocation pools is taken.
     #[error("no free address is left in subnet {0}")]
     Exhausted(SubnetId),
-    /// A subnet was named twice among the VIPs.
-    #[error("subnet {0} is named more than once for the VIPs")]
-    DuplicateVipSubnet(SubnetId),
-    /// The additional VIPs are not in the primary's network.
-    #[error("subnet {0} is not in the network of the primary VIP")]
-    OtherNetwork(SubnetId),
-    /// The network has no subnet to take a VIP from.
-    #[error("network {0} has no subnet with enough free addresses")]
-    NoUsableSubnet(NetworkId),
 }
 
 /// Why a secret cannot be used. Never holds any of its content.

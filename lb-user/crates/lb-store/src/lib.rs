@@ -41,7 +41,7 @@ pub use observed::Stats;
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, needed_ports};
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
-pub use vip::{AdditionalVipRequest, VipRequest, Vips};
+pub use vip::Vips;
 
 #[cfg(test)]
 mod tests;

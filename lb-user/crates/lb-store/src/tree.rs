@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lb_model::{
-    enums::ProvisioningStatus,
+    enums::{ProvisioningStatus, Topology},
     fault::Fault,
     id::{
         HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId,
         SecretId,
     },
+    request::load_balancer::VipRequest,
     time::Timestamp,
     tree::Tree,
 };
@@ -33,7 +34,7 @@ use crate::{
     ports::Port,
     sql::Reader,
     store::Store,
-    vip::{VipRequest, Vips},
+    vip::Vips,
 };
 
 /// What is needed to compare desired with observed, without loading the tree.
@@ -66,15 +67,17 @@ pub struct Carried {
 
 impl Store {
     /// Creates a load balancer: reserves its VIPs, then stores the tree that `build` makes with them.
+    /// The topology says how many addresses beside the VIP its subnet must have left.
     ///
     /// # Errors
-    /// [`StoreError::Network`] when the VIPs cannot be had, [`StoreError::Refused`] with the fault of
-    /// `build`; nothing is left behind.
+    /// [`StoreError::Network`] when the VIPs cannot be had, [`StoreError::Refused`] when what was asked
+    /// of them does not fit, or with the fault of `build`; nothing is left behind.
     pub async fn create_tree<F>(
         &self,
         id: LoadBalancerId,
         project_id: &str,
         vips: &VipRequest,
+        topology: Topology,
         build: F,
     ) -> Result<Tree, StoreError>
     where
@@ -82,7 +85,7 @@ impl Store {
     {
         let mut transaction = self.begin_write().await?;
         let vips = self
-            .reserve_vips(&mut transaction, id, project_id, vips)
+            .reserve_vips(&mut transaction, id, project_id, vips, topology)
             .await?;
         let tree = build(vips)?;
         if tree.load_balancer.id != id {

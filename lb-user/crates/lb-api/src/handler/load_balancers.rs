@@ -8,7 +8,7 @@ use lb_model::{
     request::{LoadBalancerCreate, LoadBalancerUpdate},
     tree::{NewLoadBalancer, Tree},
 };
-use lb_store::{AdditionalVipRequest, Resource, Stats, VipRequest};
+use lb_store::{Resource, Stats};
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,12 +56,6 @@ pub(crate) async fn stats(
 /// `POST /loadbalancers`, with or without a tree.
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = LoadBalancerCreate::parse(&call.document()?)?;
-    if let Some(port) = request.vip.port_id {
-        return Err(ApiError::unsupported(format!(
-            "vip_port_id '{port}' is not supported: VIP ports are made by this service; name \
-             vip_subnet_id or vip_network_id and vip_address instead."
-        )));
-    }
     let project = request
         .project_id
         .as_deref()
@@ -71,12 +65,12 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let needs = Needs::everything(request.certificate_refs());
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
-    let vips = vip_request(&api, &request);
+    let vips = request.vip.clone();
     let config = api.config();
     let now = api.now();
     let tree = api
         .store()
-        .create_tree(id, &project, &vips, |vips| {
+        .create_tree(id, &project, &vips, config.topology, |vips| {
             let new = NewLoadBalancer {
                 id,
                 project_id: project.clone(),
@@ -98,25 +92,6 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
         .await?;
     tracing::info!(%id, project, vip = %tree.load_balancer.vip.address, "load balancer created");
     Ok(created(KEY, &render::load_balancer_expanded(&tree)))
-}
-
-fn vip_request(api: &ApiState, request: &LoadBalancerCreate) -> VipRequest {
-    let additional = request
-        .vip
-        .additional
-        .iter()
-        .map(|vip| AdditionalVipRequest {
-            subnet_id: vip.subnet_id,
-            address: vip.address,
-        });
-    VipRequest {
-        port_id: request.vip.port_id,
-        network_id: request.vip.network_id,
-        subnet_id: request.vip.subnet_id,
-        address: request.vip.address,
-        additional: additional.collect(),
-        topology: api.config().topology,
-    }
 }
 
 /// `PUT /loadbalancers/{id}`

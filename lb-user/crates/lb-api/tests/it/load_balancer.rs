@@ -309,6 +309,11 @@ async fn vips_are_chosen_by_the_contracts_rules() {
         (json!({"vip_address": "192.0.2.10"}), 400),
         (json!({"vip_subnet_id": Api::PORT_NOBODY}), 400),
         (json!({"vip_network_id": Api::PORT_NOBODY}), 400),
+        (json!({"vip_port_id": Api::PORT_NOBODY}), 400),
+        (
+            json!({"vip_port_id": both.body["loadbalancer"]["vip_port_id"]}),
+            400,
+        ),
         (
             json!({"vip_subnet_id": SUBNET_V4, "vip_address": "198.51.100.1"}),
             400,

@@ -7,10 +7,10 @@ use lb_model::{
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
     id::{LoadBalancerId, NetworkId, SubnetId},
-    request::LoadBalancerCreate,
+    request::{LoadBalancerCreate, load_balancer::VipRequest},
     tree::{NewLoadBalancer, Tree},
 };
-use lb_store::{Network, NetworkCatalog, Store, Subnet, VipRequest, now};
+use lb_store::{Network, NetworkCatalog, Store, Subnet, now};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -73,7 +73,6 @@ impl World {
             subnet_id: Some(SUBNET),
             address: None,
             additional: Vec::new(),
-            topology: Topology::ActiveStandby,
         };
         let facts = self.facts();
         let build = |vips: lb_store::Vips| {
@@ -93,7 +92,10 @@ impl World {
             };
             Tree::create(request, new, &mut ctx)
         };
-        self.store.create_tree(id, "p", &vip, build).await.unwrap();
+        self.store
+            .create_tree(id, "p", &vip, Topology::ActiveStandby, build)
+            .await
+            .unwrap();
         id
     }
 

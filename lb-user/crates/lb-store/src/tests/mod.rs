@@ -19,6 +19,7 @@ use lb_model::{
         HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, NetworkId,
         PoolId, SubnetId,
     },
+    request::load_balancer::VipRequest,
     resource::{
         Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Pool,
         SessionPersistence,
@@ -29,7 +30,7 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    NetworkCatalog, Store, StoreError, VipRequest, Vips,
+    NetworkCatalog, Store, StoreError, Vips,
     network::{AllocationPool, Network, Subnet},
 };
 
@@ -106,7 +107,6 @@ pub(crate) fn on_subnet(subnet_id: SubnetId) -> VipRequest {
         subnet_id: Some(subnet_id),
         address: None,
         additional: Vec::new(),
-        topology: Topology::ActiveStandby,
     }
 }
 
@@ -148,10 +148,12 @@ pub(crate) async fn create(
     name: &str,
     vips: &VipRequest,
 ) -> Result<Tree, StoreError> {
+    let topology = Topology::ActiveStandby;
     let id = LoadBalancerId(Uuid::new_v4());
-    let topology = vips.topology;
     store
-        .create_tree(id, PROJECT, vips, |vips| Ok(bare(id, name, topology, vips)))
+        .create_tree(id, PROJECT, vips, topology, |vips| {
+            Ok(bare(id, name, topology, vips))
+        })
         .await
 }
 
