@@ -9,9 +9,9 @@ use std::{
 
 use lb_model::{id::LoadBalancerId, spec::LoadBalancerReport};
 use lb_store::{Head, Store};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::error::ControlError;
+use crate::{error::ControlError, observed::Unwritten};
 
 /// Name of the setting that holds the host chosen first.
 const HOST_SETTING: &str = "placement_host";
@@ -32,6 +32,8 @@ pub struct Settings {
 pub struct Controller {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    /// There is something in [`Memory::unwritten`].
+    pub(crate) to_write: Notify,
     memory: Mutex<Memory>,
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Memory {
     pub(crate) known: HashMap<String, BTreeMap<LoadBalancerId, u64>>,
     /// Since when, at the latest, a generation is pending.
     pub(crate) pending: HashMap<LoadBalancerId, (u64, Instant)>,
+    /// Counters and health that are not written yet.
+    pub(crate) unwritten: Unwritten,
     /// When hosts were last written down, with which addresses.
     seen: HashMap<String, (Instant, BTreeSet<IpAddr>)>,
     /// Load balancers whose specification cannot be built, by the generation this was told for.
@@ -59,6 +63,7 @@ impl Controller {
         Arc::new(Self {
             store,
             settings,
+            to_write: Notify::new(),
             memory: Mutex::default(),
         })
     }
@@ -75,16 +80,25 @@ impl Controller {
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<(), ControlError> {
         let now = Instant::now();
-        let fresh = self.memory().seen.get(host).is_some_and(|(when, known)| {
-            known == addresses && now.duration_since(*when) < SEEN_PERIOD
-        });
-        if fresh {
+        let known = self.memory().seen.get(host).cloned();
+        let moved = known.as_ref().is_none_or(|(_, known)| known != addresses);
+        if !moved && known.is_some_and(|(when, _)| now.duration_since(when) < SEEN_PERIOD) {
             return Ok(());
         }
-        self.store.report_host(host, addresses).await?;
-        self.memory()
-            .seen
-            .insert(host.to_owned(), (now, addresses.clone()));
+        let entry = (now, addresses.clone());
+        if moved {
+            self.store.report_host(host, addresses).await?;
+            self.memory().seen.insert(host.to_owned(), entry);
+            return Ok(());
+        }
+        // Nothing waits for the time alone.
+        self.memory().seen.insert(host.to_owned(), entry);
+        let (store, host, addresses) = (self.store.clone(), host.to_owned(), addresses.clone());
+        lb_telemetry::task::spawn("host-seen", async move {
+            if let Err(error) = store.report_host(&host, &addresses).await {
+                tracing::warn!(host, %error, "that a host was heard of is not written down");
+            }
+        });
         Ok(())
     }
 

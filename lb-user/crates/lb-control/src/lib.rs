@@ -14,6 +14,7 @@ mod controller;
 mod converge;
 mod error;
 mod gather;
+mod observed;
 mod reports;
 mod sync;
 

@@ -46,7 +46,7 @@ impl Controller {
                 carried.push(report.clone());
             }
         }
-        self.store.record_reports(&request.host, &carried).await?;
+        self.observe(&request.host, carried);
         let mut memory = self.memory();
         memory.folded.retain(|id, _| heads.contains_key(id));
         memory.pending.retain(|id, _| heads.contains_key(id));

@@ -90,6 +90,8 @@ impl Controller {
                 continue;
             };
             bytes += size(&spec);
+            let (id, generation) = (spec.id, spec.generation);
+            tracing::debug!(load_balancer = %id, generation, host = request.host, "sent");
             response.changed.push(spec);
             if response.changed.len() >= SPECS_PER_RESPONSE_MAX || bytes >= SPEC_BYTES_MAX {
                 break;

@@ -126,6 +126,14 @@ async fn over_the_wire_a_change_is_active_soon_and_everything_is_shown() {
         .unwrap();
     let hosts = world.store.hosts().await.unwrap();
     assert_eq!(hosts[0].name, HOST);
+    let counted = async {
+        while world.store.listener_stats(id).await.unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), counted)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
