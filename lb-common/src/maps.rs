@@ -16,6 +16,9 @@
 //! then published by one 8-byte store of the word that points at it; it is not changed while
 //! published. `STEER`, `LATCH` and `NEIGHBOURS` entries are single words.
 
+pub mod limits;
+pub mod names;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of everything in this file. In the pin path; an agent never adopts another one.
@@ -114,100 +117,6 @@ impl Addr {
         let mask = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
         first == 0 && second & mask == prefix
     }
-}
-
-/// Names of the map statics in lb-ebpf.
-pub mod names {
-    /// ARRAY\[1\] of [`super::Config`].
-    pub const CONFIG: &str = "CONFIG";
-    /// ARRAY by ifindex of u64 [`super::segment_word`].
-    pub const SEGMENTS: &str = "SEGMENTS";
-    /// ARRAY of [`super::AddressBucket`].
-    pub const ADDRESSES: &str = "ADDRESSES";
-    /// ARRAY of [`super::AddressRecord`].
-    pub const ADDRESS_RECORDS: &str = "ADDRESS_RECORDS";
-    /// ARRAY of u64 [`super::port_word`].
-    pub const PORTS: &str = "PORTS";
-    /// ARRAY of [`super::ListenerRecord`].
-    pub const LISTENERS: &str = "LISTENERS";
-    /// ARRAY by load balancer index of u64 [`super::SteerWord`].
-    pub const STEER: &str = "STEER";
-    /// ARRAY by load balancer index of u64: the epoch that XDP left; written by XDP alone.
-    pub const LATCH: &str = "LATCH";
-    /// ARRAY of [`super::AmphoraRecord`].
-    pub const AMPHORAE: &str = "AMPHORAE";
-    /// ARRAY_OF_MAPS by amphora index of mmap-able ARRAY\[1\] with 4096-byte values.
-    pub const HEARTBEATS: &str = "HEARTBEATS";
-    /// ARRAY_OF_MAPS by maglev slot of ARRAY\[1\] with values of [`super::MAGLEV_VALUE_BYTES`].
-    pub const MAGLEV: &str = "MAGLEV";
-    /// ARRAY of [`super::MemberRecord`].
-    pub const MEMBERS: &str = "MEMBERS";
-    /// ARRAY by member index of u64 [`super::neighbour_word`].
-    pub const NEIGHBOURS: &str = "NEIGHBOURS";
-    /// HASH [`super::FlowKey`] to [`super::FlowEntry`].
-    pub const FLOWS: &str = "FLOWS";
-    /// HASH [`super::FlowKey`] to u32 amphora index: who follows a drain.
-    pub const DRAINS: &str = "DRAINS";
-    /// LPM_TRIE [`super::CidrKey`] to u32 1.
-    pub const CIDRS: &str = "CIDRS";
-    /// DEVMAP_HASH ifindex to ifindex.
-    pub const DEVS: &str = "DEVS";
-    /// ARRAY by ifindex of [`super::AnswerRecord`]: where packets from an amphora's veth leave.
-    pub const ANSWERS: &str = "ANSWERS";
-    /// LPM_TRIE [`super::CidrKey`] (listener field 0) to u32 1: addresses amphorae may not reach.
-    pub const DENIED: &str = "DENIED";
-    /// PERCPU_ARRAY by listener index of [`super::ListenerCounters`].
-    pub const LISTENER_STATS: &str = "LISTENER_STATS";
-    /// PERCPU_ARRAY by reason number of u64.
-    pub const REASONS: &str = "REASONS";
-    /// RINGBUF of [`super::Event`].
-    pub const EVENTS: &str = "EVENTS";
-    /// XDP program on uplinks.
-    pub const PROGRAM_XDP: &str = "lb_xdp";
-    /// TCX ingress program on the edge end of an amphora's veth.
-    pub const PROGRAM_ANSWER: &str = "lb_answer";
-    /// XDP program that passes everything: on a veth end whose peer sends by XDP_TX, which veth
-    /// delivers only to an end with a program.
-    pub const PROGRAM_PASS: &str = "lb_pass";
-}
-
-/// Limits of the data path, in one place. A host that would exceed one refuses the load balancer.
-pub mod limits {
-    /// Interfaces are looked up by index below this.
-    pub const IFINDEXES: u32 = 65_536;
-    /// Buckets of `ADDRESSES` (a power of two); eight addresses each. One bucket a record, so that
-    /// a ninth address in one is a matter of one in a million.
-    pub const ADDRESS_BUCKETS: u32 = 32_768;
-    /// VIPs, amphora and SNAT addresses.
-    pub const ADDRESS_RECORDS: u32 = 32_768;
-    /// Words of `PORTS`, shared by all VIPs.
-    pub const PORTS: u32 = 131_072;
-    /// Words looked at from a port's home position.
-    pub const PORT_PROBES: u32 = 4;
-    /// Listeners.
-    pub const LISTENERS: u32 = 32_768;
-    /// Load balancers.
-    pub const LOAD_BALANCERS: u32 = 8_192;
-    /// Amphorae (indices below this; 0 is never used).
-    pub const AMPHORAE: u32 = 16_384;
-    /// Pools that XDP balances.
-    pub const MAGLEV_TABLES: u32 = 8_192;
-    /// Members that XDP balances (indices below this; 0 is never used).
-    pub const MEMBERS: u32 = 65_536;
-    /// Entries of `FLOWS`; two a NAT flow.
-    pub const FLOWS: u32 = 262_144;
-    /// Entries of `DRAINS`.
-    pub const DRAINS: u32 = 65_536;
-    /// Entries of `CIDRS`.
-    pub const CIDRS: u32 = 65_536;
-    /// Entries of `DENIED`.
-    pub const DENIED: u32 = 4_096;
-    /// Entries of `DEVS`: uplinks and amphora veths.
-    pub const DEVICES: u32 = 32_768;
-    /// Entries of `REASONS`: room for reasons to come, so that appending one is no new layout.
-    pub const REASONS: u32 = 256;
-    /// Bytes of `EVENTS`.
-    pub const EVENT_BYTES: u32 = 262_144;
 }
 
 /// Slots of a Maglev table: a prime.
@@ -474,6 +383,41 @@ pub struct FlowKey {
 
 const _: () = assert!(size_of::<FlowKey>() == 48);
 
+/// [`FlowKey`] by whole words: padding written byte by byte costs the bpf back end a call.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct FlowKeyWords {
+    segment: u32,
+    protocol: u32,
+    src: Addr,
+    dst: Addr,
+    src_port: Be16,
+    dst_port: Be16,
+    pad: u32,
+}
+
+impl FlowKey {
+    /// A key with its padding.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(
+        segment: u32,
+        protocol: u8,
+        (src, src_port): (Addr, Be16),
+        (dst, dst_port): (Addr, Be16),
+    ) -> Self {
+        zerocopy::transmute!(FlowKeyWords {
+            segment,
+            protocol: (protocol as u32).to_le(),
+            src,
+            dst,
+            src_port,
+            dst_port,
+            pad: 0,
+        })
+    }
+}
+
 /// What becomes of a packet of a known flow. Two entries a NAT flow, one a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -599,3 +543,34 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<Event>() == 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flow_keys_by_words_are_flow_keys() {
+        let (client, vip) = (Addr::v4([198, 51, 100, 7]), Addr::v4([192, 0, 2, 1]));
+        let key = FlowKey::new(7, 6, (client, Be16::new(40_000)), (vip, Be16::new(80)));
+        let expected = FlowKey {
+            segment: 7,
+            protocol: 6,
+            _pad: [0; 3],
+            src: client,
+            dst: vip,
+            src_port: Be16::new(40_000),
+            dst_port: Be16::new(80),
+            _pad2: 0,
+        };
+        assert_eq!(key, expected);
+    }
+
+    #[test]
+    fn addresses_are_words() {
+        let addr = Addr::v4([192, 0, 2, 1]);
+        let (first, second) = addr.words();
+        assert_eq!(Addr::from_words(first, second), addr);
+        assert!(addr.is_v4());
+        assert!(!Addr::v6([1; 16]).is_v4());
+    }
+}

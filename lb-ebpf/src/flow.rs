@@ -21,7 +21,7 @@ use lb_common::{
 };
 
 use crate::{
-    frame::{Frame, Mac},
+    frame::{Frame, Mac, opaque},
     maps::{CONFIG, FLOWS, FlowScratch, LISTENERS, MAGLEV, MEMBERS, SCRATCH},
     nat, stats,
     walk::Packet,
@@ -73,12 +73,10 @@ fn forget(entry: *mut FlowEntry) {
 fn write_peer_key(key: &mut FlowKey, entry: &FlowEntry) {
     key.segment = entry.peer_segment;
     key.protocol = entry.protocol;
-    key._pad = [0; 3];
-    key.src = entry.dst;
-    key.dst = entry.src;
+    key.src = copy(&entry.dst);
+    key.dst = copy(&entry.src);
     key.src_port = entry.dst_port;
     key.dst_port = entry.src_port;
-    key._pad2 = 0;
 }
 
 /// Chooses a member and makes the two entries of a new flow; [`Reason::NatForward`] when it could.
@@ -119,16 +117,20 @@ fn try_open(
     };
     // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
     let scratch = unsafe { &mut *scratch };
-    // Field by field: whole values would be put together on the stack first.
-    scratch.forward_key = *key;
+    // Field by field: whole values would be put together on the stack first. Padding in the scratch
+    // value is zero from the start and never written.
+    scratch.forward_key.segment = key.segment;
+    scratch.forward_key.protocol = key.protocol;
+    scratch.forward_key.src = copy(&key.src);
+    scratch.forward_key.dst = copy(&key.dst);
+    scratch.forward_key.src_port = key.src_port;
+    scratch.forward_key.dst_port = key.dst_port;
     let reverse_key = &mut scratch.reverse_key;
     reverse_key.segment = member.segment;
     reverse_key.protocol = key.protocol;
-    reverse_key._pad = [0; 3];
-    reverse_key.src = member.addr;
-    reverse_key.dst = member.snat;
+    reverse_key.src = copy(&member.addr);
+    reverse_key.dst = copy(&member.snat);
     reverse_key.src_port = member.port;
-    reverse_key._pad2 = 0;
     let common = Common {
         now,
         member: index,
@@ -137,8 +139,8 @@ fn try_open(
     };
     let forward = &mut scratch.forward;
     common.write(forward);
-    forward.src = member.snat;
-    forward.dst = member.addr;
+    forward.src = copy(&member.snat);
+    forward.dst = copy(&member.addr);
     forward.dst_port = member.port;
     forward.ifindex = member.ifindex;
     forward.src_mac = member.src_mac;
@@ -147,8 +149,8 @@ fn try_open(
     forward.peer_segment = member.segment;
     let reverse = &mut scratch.reverse;
     common.write(reverse);
-    reverse.src = key.dst;
-    reverse.dst = key.src;
+    reverse.src = copy(&key.dst);
+    reverse.dst = copy(&key.src);
     reverse.src_port = key.dst_port;
     reverse.dst_port = key.src_port;
     reverse.ifindex = packet.ifindex;
@@ -165,6 +167,13 @@ fn try_open(
         EXHAUSTED => Err(Reason::SnatExhausted),
         _ => Err(Reason::FlowsFull),
     }
+}
+
+/// Two loads, then two stores: a plain assignment becomes a call that copies byte by byte.
+#[inline(always)]
+fn copy(addr: &Addr) -> Addr {
+    let (first, second) = addr.words();
+    Addr::from_words(first, second)
 }
 
 /// What both entries of a flow say.
@@ -184,7 +193,6 @@ impl Common {
         entry.listener = self.listener;
         entry.state = flow_state::OPENING;
         entry.protocol = self.protocol;
-        entry._pad = [0; 7];
     }
 }
 
@@ -193,7 +201,7 @@ impl Common {
 fn choose(table: u32, src: &Addr, port: Option<Be16>) -> Option<u32> {
     let table = MAGLEV.get_value(table, &0)?;
     // The compiler proves that the slot is in the table and drops the check that the verifier needs.
-    let slot = core::hint::black_box(hash::maglev_slot(src, port)) as usize;
+    let slot = opaque(hash::maglev_slot(src, port) as usize);
     if slot >= MAGLEV_SLOTS {
         return None;
     }

@@ -127,15 +127,11 @@ fn find_subject(frame: Frame, packet: &Packet, key: &mut FlowKey) -> Result<Reas
     if inner.ends.src.words() != packet.dst.words() {
         return Err(Reason::IcmpErrorUnknown);
     }
-    *key = FlowKey {
-        segment: packet.segment,
-        protocol: inner.protocol,
-        _pad: [0; 3],
-        src: inner.ends.dst,
-        dst: inner.ends.src,
-        src_port: inner.dst_port,
-        dst_port: inner.src_port,
-        _pad2: 0,
-    };
+    *key = FlowKey::new(
+        packet.segment,
+        inner.protocol,
+        (inner.ends.dst, inner.dst_port),
+        (inner.ends.src, inner.src_port),
+    );
     Ok(Reason::SteeredIcmpError)
 }

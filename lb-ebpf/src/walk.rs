@@ -39,16 +39,12 @@ impl Packet {
     /// The flow it belongs to, as seen on the wire.
     #[inline(always)]
     pub(crate) fn key(&self, transport: &Transport) -> FlowKey {
-        FlowKey {
-            segment: self.segment,
-            protocol: self.network.protocol,
-            _pad: [0; 3],
-            src: self.src,
-            dst: self.dst,
-            src_port: transport.src_port,
-            dst_port: transport.dst_port,
-            _pad2: 0,
-        }
+        FlowKey::new(
+            self.segment,
+            self.network.protocol,
+            (self.src, transport.src_port),
+            (self.dst, transport.dst_port),
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! The programs as the kernel sees them.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use lb_common::maps::names;
@@ -43,30 +45,52 @@ fn programs_are_far_from_the_verifiers_limit() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Not a benchmark: one number for a person to look at.
+/// Not a benchmark: numbers for a person to look at, the least of many short runs since this machine
+/// does other things, too. `lb_pass` is what the measuring costs.
 #[test]
 fn time_of_a_steered_packet() -> anyhow::Result<()> {
-    let Some(world) = World::with_pair("time")? else {
+    let Some(mut world) = World::with_pair("time")? else {
         return Ok(());
     };
-    let xdp: &Xdp = world
-        .ebpf()
-        .program(names::PROGRAM_XDP)
+    let pass: &mut Xdp = world
+        .ebpf_mut()
+        .program_mut(names::PROGRAM_PASS)
         .context("no program")?
         .try_into()?;
-    for frame in [
-        Frame::ack(Family::V4, STEER_PORT),
-        Frame::ack(Family::V6, STEER_PORT),
+    pass.load()?;
+    let other = Frame::ack(Family::V4, STEER_PORT).to(Family::V4.addr(2, 1), 80);
+    for (what, program, frame) in [
+        (
+            "nothing",
+            names::PROGRAM_PASS,
+            Frame::ack(Family::V4, STEER_PORT),
+        ),
+        ("not ours", names::PROGRAM_XDP, other),
+        (
+            "steered v4",
+            names::PROGRAM_XDP,
+            Frame::ack(Family::V4, STEER_PORT),
+        ),
+        (
+            "steered v6",
+            names::PROGRAM_XDP,
+            Frame::ack(Family::V6, STEER_PORT),
+        ),
     ] {
+        let program: &Xdp = world
+            .ebpf()
+            .program(program)
+            .context("no program")?
+            .try_into()?;
         let bytes = frame.build()?;
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(&bytes);
-        options.repeat = 200_000;
-        let result = xdp.test_run(options)?;
-        println!(
-            "steered, {:?}: {:?} a packet",
-            frame.family, result.duration
-        );
+        let mut least = Duration::MAX;
+        for _ in 0..40 {
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(&bytes);
+            options.repeat = 10_000;
+            least = least.min(program.test_run(options)?.duration);
+        }
+        println!("{what}: {least:?} a packet");
     }
     Ok(())
 }
