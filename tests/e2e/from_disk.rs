@@ -45,9 +45,11 @@ const CONNECTIONS: usize = 40;
 /// Longest the requests of a loop may go unanswered around a kill without an agent.
 const WINDOW: Duration = Duration::from_millis(150);
 
-/// Namespaces and interfaces are named by the first digits.
+/// Namespaces and interfaces are named by the first digits, and are the machine's: no two runs of
+/// this test may have the same.
 fn id(n: u128) -> Uuid {
-    Uuid::from_u128(n << 96)
+    let run = u128::from(std::process::id()) & 0xffff;
+    Uuid::from_u128((run << 112) | (n << 96))
 }
 
 fn subnet(n: &str) -> anyhow::Result<SubnetId> {
