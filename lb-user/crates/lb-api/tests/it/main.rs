@@ -17,6 +17,8 @@ mod load_balancer;
 #[cfg(test)]
 mod networks;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod resources;
 #[cfg(test)]
 mod secrets;
