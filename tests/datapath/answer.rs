@@ -151,6 +151,22 @@ fn forbidden_destinations_are_dropped() -> anyhow::Result<()> {
             );
         }
     }
+    // A host that is a client of the VIP gets its answers, and nothing that opens a connection.
+    for family in [Family::V4, Family::V6] {
+        let dst = family.addr(2, 9);
+        let reply = Frame::ack(family, 0).from(family.vip(), 80).to(dst, 4242);
+        assert_eq!(world.answer(&reply.build()?)?.reason, Reason::Answered);
+        let opening = Frame::syn(family, 0).from(family.vip(), 80).to(dst, 4242);
+        assert_eq!(
+            world.answer(&opening.build()?)?.reason,
+            Reason::AnswerDenied
+        );
+        let own_address = Frame::ack(family, 0).from(own(family), 80).to(dst, 4242);
+        assert_eq!(
+            world.answer(&own_address.build()?)?.reason,
+            Reason::AnswerDenied
+        );
+    }
     // An IPv4-mapped destination on IPv6 is no way round.
     let mapped = Frame::syn(Family::V6, 0)
         .from(own(Family::V6), 1)
