@@ -32,7 +32,7 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     require_root()?;
     let agent = agent_config(config)?;
     lb_telemetry::logging::init();
-    let lock = hold(&agent)?;
+    let lock = hold(&agent, "agent")?;
     if options.teardown {
         // Also after the edge's namespace is gone: what is left elsewhere must go all the same.
         if agent
@@ -108,8 +108,8 @@ fn await_credentials(dir: &Path) -> Result<(), Failure> {
 }
 
 /// One agent at a time on a state directory; a second is told who the first is.
-pub(crate) fn hold(agent: &AgentConfig) -> Result<StateLock, Failure> {
+pub(crate) fn hold(agent: &AgentConfig, role: &str) -> Result<StateLock, Failure> {
     let dir = agent.agent_dir();
     lb_wire::files::private_dir(&dir).map_err(Failure::failed)?;
-    StateLock::acquire(&dir, "agent").map_err(Failure::failed)
+    StateLock::acquire(&dir, role).map_err(Failure::failed)
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
     let agent = agent_config(config)?;
     lb_telemetry::logging::init();
     let prepared = server::prepare(config, ROLE)?;
-    let lock = hold(&agent)?;
+    let lock = hold(&agent, ROLE)?;
     let origin = Origin::enter_edge(&agent).map_err(Failure::failed)?;
     let outcome = run_until_signal(async |shutdown: CancellationToken| {
         let config = Arc::new(config.clone());

@@ -34,6 +34,8 @@ pub struct Controller {
     pub(crate) settings: Settings,
     /// There is something in [`Memory::unwritten`].
     pub(crate) to_write: Notify,
+    /// Held while the first host is chosen.
+    choosing: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
 }
 
@@ -64,6 +66,7 @@ impl Controller {
             store,
             settings,
             to_write: Notify::new(),
+            choosing: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
         })
     }
@@ -107,6 +110,11 @@ impl Controller {
         if let Some(configured) = &self.settings.host {
             return Ok(configured == host);
         }
+        if let Some(first) = self.store.setting(HOST_SETTING).await? {
+            return Ok(first == host);
+        }
+        // Hosts that ask for the first time at the same moment: one of them is first.
+        let _alone = self.choosing.lock().await;
         if let Some(first) = self.store.setting(HOST_SETTING).await? {
             return Ok(first == host);
         }
