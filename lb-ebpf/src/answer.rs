@@ -2,11 +2,9 @@
 //! stack: it leaves by the uplink of its network, or it is dropped.
 //!
 //! The source must be one of the amphora's own addresses on this veth or a VIP of its load balancer;
-//! the destination must not be one that no amphora may reach. `bpf_redirect_neigh` finds the next hop
+//! the destination must not be one that no amphora may reach (a host that is a VIP's client is
+//! answered all the same). `bpf_redirect_neigh` finds the next hop
 //! and keeps segmentation offload.
-//!
-//! A host may itself be a client of a VIP: what continues a TCP connection from a VIP goes to it all
-//! the same, for nothing can be opened that way.
 
 use aya_ebpf::{
     bindings::TC_ACT_REDIRECT, helpers::generated::bpf_redirect_neigh, programs::TcContext,
@@ -23,10 +21,14 @@ use crate::{
     maps::{AMPHORAE, ANSWERS, CONFIG},
 };
 
-/// What must be in linear memory: link header, IPv6 header, first bytes of ICMPv6.
-const HEADERS: u32 = 14 + 40 + 4;
-/// Without IPv6.
-const HEADERS_V4: u32 = 14 + 20;
+/// Bytes of a TCP header up to its flags.
+const TO_TCP_FLAGS: usize = 14;
+/// What must be in linear memory of a long packet: link, IPv6 and TCP headers up to the flags.
+const HEADERS_V6: u32 = 14 + 40 + TO_TCP_FLAGS as u32;
+/// Of one that is too short for that: the same of IPv4.
+const HEADERS_V4: u32 = 14 + 20 + TO_TCP_FLAGS as u32;
+/// Of one that is shorter still.
+const HEADERS_MIN: u32 = 14 + 20;
 
 /// Checks and sends.
 #[inline(always)]
@@ -44,17 +46,15 @@ pub(crate) fn answer(ctx: &TcContext) -> Result<Reason, Reason> {
     if link.is_v6 && is_discovery(frame, l3, &ends.dst) {
         return Err(Reason::AnswerDiscovery);
     }
-    if packet::is_martian(&ends.src, link.is_v6) {
-        return Err(Reason::AnswerSpoofed);
-    }
-    let kind = own_kind(record, ifindex, &ends.src);
-    if kind == 0 {
-        return Err(Reason::AnswerSpoofed);
-    }
+    let source = match source(record, ifindex, &ends.src) {
+        Some(source) if !packet::is_martian(&ends.src, link.is_v6) => source,
+        _ => return Err(Reason::AnswerSpoofed),
+    };
     if packet::is_unroutable(&ends.dst, link.is_v6) {
         return Err(Reason::AnswerDenied);
     }
-    if cidr::is_denied(&ends.dst) && !(kind == address_kind::VIP && is_reply(frame, l3, link.is_v6))
+    if cidr::is_denied(&ends.dst)
+        && !(source == Source::Vip && continues_tcp(frame, l3, link.is_v6))
     {
         return Err(Reason::AnswerDenied);
     }
@@ -71,10 +71,10 @@ pub(crate) fn answer(ctx: &TcContext) -> Result<Reason, Reason> {
 #[inline(always)]
 fn linear(ctx: &TcContext) -> Frame {
     let frame = Frame::of_tc(ctx);
-    let wanted = if ctx.len() < HEADERS {
-        HEADERS_V4
-    } else {
-        HEADERS
+    let wanted = match ctx.len() {
+        len if len < HEADERS_V4 => HEADERS_MIN,
+        len if len < HEADERS_V6 => HEADERS_V4,
+        _ => HEADERS_V6,
     };
     if frame.len() >= wanted as usize {
         return frame;
@@ -96,46 +96,45 @@ fn is_discovery(frame: Frame, l3: usize, dst: &Addr) -> bool {
     run.u8(6) == protocol::ICMPV6 && Icmp::of(run.u8(40), true) == Icmp::Discovery
 }
 
-/// Whether it is part of a TCP connection that the other side opened: anything but its first packet,
-/// in the plain form that a stack sends.
-#[inline(always)]
-fn is_reply(frame: Frame, l3: usize, is_v6: bool) -> bool {
-    let flags = if is_v6 {
-        let Some(run) = frame.run::<54>(l3) else {
-            return false;
-        };
-        if run.u8(6) != protocol::TCP {
-            return false;
-        }
-        run.u8(40 + 13)
-    } else {
-        let Some(run) = frame.run::<34>(l3) else {
-            return false;
-        };
-        let is_first = (run.u8(6) & 0x1f) == 0 && run.u8(7) == 0;
-        if run.u8(0) != 0x45 || run.u8(9) != protocol::TCP || !is_first {
-            return false;
-        }
-        run.u8(20 + 13)
-    };
-    flags & (tcp_flags::ACK | tcp_flags::RST) != 0
+/// Whose address a packet comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The amphora's own: it asks members.
+    Amphora,
+    /// A VIP's: it answers clients.
+    Vip,
 }
 
-/// Kind of an address that the amphora may send from on this veth; 0: it may not.
+/// `None`: somebody else's.
 #[inline(always)]
-fn own_kind(record: &AnswerRecord, ifindex: u32, src: &Addr) -> u32 {
-    let Some(config) = CONFIG.get(0) else {
-        return 0;
+fn source(record: &AnswerRecord, ifindex: u32, src: &Addr) -> Option<Source> {
+    let config = CONFIG.get(0)?;
+    let owned = address::find(config.hash_seed, record.segment, src)?;
+    match owned.kind {
+        address_kind::VIP if owned.owner == record.lb => Some(Source::Vip),
+        address_kind::AMPHORA if AMPHORAE.get(owned.owner)?.ifindex == ifindex => {
+            Some(Source::Amphora)
+        }
+        _ => None,
+    }
+}
+
+/// A TCP segment that opens nothing. The host itself may be a client of a VIP, so it may be answered,
+/// but never asked.
+#[inline(always)]
+fn continues_tcp(frame: Frame, l3: usize, is_v6: bool) -> bool {
+    const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
+    // Our own stack sends neither options nor extension headers in front of TCP.
+    let flags = if is_v6 {
+        match frame.run::<{ 40 + TO_TCP_FLAGS }>(l3) {
+            Some(run) if run.u8(6) == protocol::TCP => run.u8(40 + 13),
+            _ => return false,
+        }
+    } else {
+        match frame.run::<{ 20 + TO_TCP_FLAGS }>(l3) {
+            Some(run) if run.u8(0) & 0x0f == 5 && run.u8(9) == protocol::TCP => run.u8(20 + 13),
+            _ => return false,
+        }
     };
-    let Some(source) = address::find(config.hash_seed, record.segment, src) else {
-        return 0;
-    };
-    let is_own = match source.kind {
-        address_kind::VIP => source.owner == record.lb,
-        address_kind::AMPHORA => AMPHORAE
-            .get(source.owner)
-            .is_some_and(|amphora| amphora.ifindex == ifindex),
-        _ => false,
-    };
-    if is_own { source.kind } else { 0 }
+    flags & SYN_ACK != tcp_flags::SYN
 }
