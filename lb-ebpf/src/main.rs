@@ -64,6 +64,8 @@ use lb_common::reason::{Fate, Reason};
 pub fn lb_xdp(ctx: XdpContext) -> u32 {
     let (Ok(reason) | Err(reason)) = walk::walk(&ctx);
     stats::count(reason);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::info!(&ctx, "lb_xdp: reason {}", reason as u32);
     match reason.fate() {
         Fate::Passed => xdp_action::XDP_PASS,
         Fate::Forwarded if matches!(reason, Reason::EchoReturned) => xdp_action::XDP_TX,
@@ -83,6 +85,8 @@ pub fn lb_pass(_ctx: XdpContext) -> u32 {
 pub fn lb_answer(ctx: TcContext) -> i32 {
     let (Ok(reason) | Err(reason)) = answer::answer(&ctx);
     stats::count(reason);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::info!(&ctx, "lb_answer: reason {}", reason as u32);
     match reason.fate() {
         Fate::Forwarded => TC_ACT_REDIRECT,
         Fate::Passed | Fate::Dropped => TC_ACT_SHOT,
