@@ -8,6 +8,7 @@ use lb_sys::netns;
 use netlink_packet_route::{
     AddressFamily,
     address::AddressAttribute,
+    address::AddressHeaderFlags,
     link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
@@ -244,17 +245,19 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Gives an interface an address.
+    /// Gives an interface an address, which can be used when this returns: without the flag an IPv6
+    /// one is tentative until a work queue of the kernel comes round to it, and until then no route
+    /// may name it as its source, whatever `accept_dad` says.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
-        let outcome = self
+        let mut add = self
             .handle
             .address()
-            .add(index, address.addr(), address.prefix_len())
-            .execute()
-            .await;
+            .add(index, address.addr(), address.prefix_len());
+        add.message_mut().header.flags = AddressHeaderFlags::Nodad;
+        let outcome = add.execute().await;
         existing_is_fine(
             outcome.map_err(netlink_error(format!("add {address} to interface {index}"))),
         )
