@@ -132,7 +132,14 @@ fn continues_tcp(frame: Frame, l3: usize, is_v6: bool) -> bool {
         }
     } else {
         match frame.run::<{ 20 + TO_TCP_FLAGS }>(l3) {
-            Some(run) if run.u8(0) & 0x0f == 5 && run.u8(9) == protocol::TCP => run.u8(20 + 13),
+            // A later piece of a datagram has no header where it is looked for.
+            Some(run)
+                if run.u8(0) & 0x0f == 5
+                    && run.u8(9) == protocol::TCP
+                    && run.be16(6) & 0x1fff == 0 =>
+            {
+                run.u8(20 + 13)
+            }
             _ => return false,
         }
     };

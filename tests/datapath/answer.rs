@@ -167,6 +167,13 @@ fn forbidden_destinations_are_dropped() -> anyhow::Result<()> {
             Reason::AnswerDenied
         );
     }
+    // Nor is a later piece of a datagram.
+    let mut piece = Frame::ack(Family::V4, 0)
+        .from(Family::V4.vip(), 80)
+        .to(Family::V4.addr(2, 9), 4242)
+        .build()?;
+    piece[21] = 1;
+    assert_eq!(world.answer(&piece)?.reason, Reason::AnswerDenied);
     // An IPv4-mapped destination on IPv6 is no way round.
     let mapped = Frame::syn(Family::V6, 0)
         .from(own(Family::V6), 1)
