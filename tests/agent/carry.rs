@@ -127,6 +127,41 @@ fn agent_restart_keeps_the_processes() {
 }
 
 #[test]
+fn a_member_that_is_down_stays_out_while_the_agent_restarts() {
+    if !require_root("a_member_that_is_down_stays_out_while_the_agent_restarts").unwrap() {
+        return;
+    }
+    let mut world = World::new(LbTopology::Single).unwrap();
+    let monitor = serde_json::json!({
+        "id": uuid::Uuid::new_v4(), "name": "", "description": "", "tags": [],
+        "admin_state_up": true, "provisioning_status": "ACTIVE", "operating_status": "ONLINE",
+        "created_at": "2026-01-01T00:00:00", "updated_at": null,
+        "type": "TCP", "delay": 1, "timeout": 1, "max_retries": 1, "max_retries_down": 1,
+        "http_method": null, "url_path": null, "expected_codes": null, "http_version": null,
+        "domain_name": null,
+    });
+    world.spec.pools[1].health_monitor = Some(serde_json::from_value(monitor).unwrap());
+    world.store().unwrap();
+    world.start().unwrap();
+    world.whole(1).unwrap();
+    serves(&world).unwrap();
+    drop(world.servers.pop());
+    let to = SocketAddr::new(VIP_V4.parse().unwrap(), 7000);
+    let connect = |world: &World| world.topology.in_client(|| tcp_name(to, ANSWER)).unwrap();
+    let out = wait::until(LIMIT, Duration::from_millis(100), || {
+        Ok((0..20).all(|_| connect(&world).is_ok_and(|name| name == "server1")))
+    });
+    assert!(out.unwrap(), "the monitor takes it out");
+    world.stop().unwrap();
+    world.start().unwrap();
+    let until = wait::now() + Duration::from_secs(2);
+    while wait::now() < until {
+        assert_eq!(connect(&world).unwrap(), "server1");
+    }
+    world.whole(1).unwrap();
+}
+
+#[test]
 fn planned_failover_loses_nothing() {
     if !require_root("planned_failover_loses_nothing").unwrap() {
         return;

@@ -54,7 +54,7 @@ struct Agent {
 pub(crate) struct World {
     agent: Option<Agent>,
     pub(crate) config: AgentConfig,
-    _servers: Vec<Backend>,
+    pub(crate) servers: Vec<Backend>,
     pub(crate) topology: Topology,
     base: PathBuf,
     pub(crate) spec: LoadBalancerSpec,
@@ -79,7 +79,7 @@ impl World {
         Ok(Self {
             agent: None,
             config: config(&base, networks)?,
-            _servers: servers,
+            servers,
             topology: namespaces,
             base,
             spec: spec(networks, topology)?,

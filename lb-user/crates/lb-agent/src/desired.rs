@@ -15,7 +15,7 @@ use std::{
 };
 
 use lb_model::{id::LoadBalancerId, spec::LoadBalancerSpec};
-use lb_plan::datapath::Allocations;
+use lb_plan::datapath::{Allocations, Health};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Result};
@@ -77,7 +77,24 @@ impl Disk {
     /// When the file cannot be removed.
     pub fn remove_spec(&self, id: LoadBalancerId) -> Result<()> {
         remove(&self.spec_path(id))?;
-        remove(&self.failover_path(id))
+        remove(&self.failover_path(id))?;
+        remove(&self.health_path(id))
+    }
+
+    /// Members' health that the maps were written with last; unknown when it cannot be read.
+    #[must_use]
+    pub fn health(&self, id: LoadBalancerId) -> Health {
+        let kept: Option<Vec<_>> = read(&self.health_path(id)).ok().flatten();
+        kept.into_iter().flatten().collect()
+    }
+
+    /// Keeps members' health, so that an agent that starts sends nobody to a member that is down.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_health(&self, id: LoadBalancerId, health: &Health) -> Result<()> {
+        let list: Vec<_> = health.iter().collect();
+        write_json(&self.health_path(id), &list)
     }
 
     /// How many planned failovers were carried out.
@@ -118,6 +135,10 @@ impl Disk {
 
     fn spec_path(&self, id: LoadBalancerId) -> PathBuf {
         self.dir.join("specs").join(format!("{id}.json"))
+    }
+
+    fn health_path(&self, id: LoadBalancerId) -> PathBuf {
+        self.dir.join("specs").join(format!("{id}.health"))
     }
 
     fn failover_path(&self, id: LoadBalancerId) -> PathBuf {

@@ -34,6 +34,8 @@ pub(crate) struct Planner {
     denied: Vec<IpNet>,
     host: DesiredMaps,
     current: BTreeMap<LoadBalancerId, DesiredMaps>,
+    /// What `current` was planned with.
+    health: BTreeMap<LoadBalancerId, Health>,
     /// A write failed half way: what the maps hold must be read before the next.
     unsure: bool,
     /// Goes up with every change: what a sweep found is of use only when nothing changed meanwhile.
@@ -55,6 +57,7 @@ impl Planner {
             denied,
             host: DesiredMaps::default(),
             current: BTreeMap::new(),
+            health: BTreeMap::new(),
             unsure: false,
             version: 0,
         }
@@ -76,8 +79,10 @@ impl Planner {
         veths: &BTreeMap<AmphoraId, Veths>,
     ) -> Result<()> {
         self.learn(spec);
-        let maps = self.plan(disk, spec, veths, &Health::new())?;
+        let health = disk.health(spec.id);
+        let maps = self.plan(disk, spec, veths, &health)?;
         self.current.insert(spec.id, maps);
+        self.health.insert(spec.id, health);
         Ok(())
     }
 
@@ -103,6 +108,10 @@ impl Planner {
             self.change(&before, &wanted).await?;
         }
         let maps = self.plan(disk, spec, veths, health)?;
+        if self.health.get(&spec.id) != Some(health) {
+            disk.put_health(spec.id, health)?;
+            self.health.insert(spec.id, health.clone());
+        }
         let before = self.current.insert(spec.id, maps.clone());
         self.change(&before.unwrap_or_default(), &maps).await
     }
@@ -112,6 +121,7 @@ impl Planner {
         let before = self.current.remove(&id).unwrap_or_default();
         self.change(&before, &DesiredMaps::default()).await?;
         self.allocations.remove(id);
+        self.health.remove(&id);
         self.version += 1;
         disk.put_allocations(&self.allocations)
     }

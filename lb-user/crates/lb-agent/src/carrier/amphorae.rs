@@ -166,10 +166,15 @@ impl Carrier {
         let Some(slot) = self.slots.iter().find(|slot| slot.index == Some(active)) else {
             return;
         };
+        // One that was just started has not probed yet: what was known before is the better guess.
         self.health = slot
             .members
             .iter()
-            .filter_map(|member| Some(((member.pool_id, member.member_id), member.up?)))
+            .filter_map(|member| {
+                let key = (member.pool_id, member.member_id);
+                let known = self.health.get(&key).copied();
+                Some((key, member.up.or(known)?))
+            })
             .collect();
         self.job_wanted |= self.health_matters();
     }

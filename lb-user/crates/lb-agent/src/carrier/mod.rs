@@ -113,6 +113,7 @@ pub(crate) fn start(
     let failovers = host.disk.failovers(spec.id);
     // Those that were asked for before this host knew of it were not asked of this host.
     let failovers = failovers.unwrap_or(spec.failover_count);
+    let health = host.disk.health(spec.id);
     let mut carrier = Carrier {
         host,
         spec,
@@ -125,8 +126,8 @@ pub(crate) fn start(
         maps_generation: 0,
         applied: 0,
         error: None,
-        health: Health::new(),
-        mapped_health: Health::new(),
+        mapped_health: health.clone(),
+        health,
         base: BTreeMap::new(),
         job_runs: false,
         job_wanted: true,
