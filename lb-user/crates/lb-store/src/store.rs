@@ -18,7 +18,7 @@ use crate::{
     error::StoreError,
     lock::StateLock,
     network::NetworkDriver,
-    secret::seal::SealKey,
+    secret::{opened::Opened, seal::SealKey},
 };
 
 /// A handle on the store; cheap to clone.
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     /// Last address given out per subnet. Search goes on behind it, so that an address that was just
     /// freed is the last to be given out again.
     pub(crate) last_given: Mutex<HashMap<SubnetId, u128>>,
+    pub(crate) opened: Opened,
     changes: watch::Sender<u64>,
     _lock: StateLock,
 }
@@ -72,6 +73,7 @@ impl Store {
             networks,
             seal,
             last_given: Mutex::default(),
+            opened: Opened::default(),
             changes: watch::Sender::new(0),
             _lock: lock,
         };

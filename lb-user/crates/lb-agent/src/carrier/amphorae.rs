@@ -103,6 +103,7 @@ impl Carrier {
                 generation,
                 failures,
             }) => {
+                tracing::debug!(amphora = %id, generation, "served");
                 slot.applied = generation;
                 slot.failures = failures;
                 slot.event(Event::Applied);

@@ -25,6 +25,7 @@ impl Carrier {
         if *spec == *self.spec {
             return;
         }
+        tracing::debug!(load_balancer = %spec.id, generation = spec.generation, "specification");
         self.spec = spec;
         self.match_slots();
         self.job_wanted = true;

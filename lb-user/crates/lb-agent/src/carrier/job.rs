@@ -75,6 +75,7 @@ impl Carrier {
                 }
             }
             Outcome::Mapped(generation, places, health) => {
+                tracing::debug!(load_balancer = %self.spec.id, generation, "in the maps");
                 self.job_runs = false;
                 self.maps_generation = self.maps_generation.max(generation);
                 self.mapped_health = health;

@@ -7,9 +7,10 @@
 //! Left out on purpose: containers of single secrets, access lists, expiry.
 
 mod bundle;
+pub(crate) mod opened;
 pub(crate) mod seal;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use lb_model::{ctx::CertificateFact, id::SecretId, spec::CertificateSpec, time::Timestamp};
 use uuid::Uuid;
@@ -163,7 +164,9 @@ impl Store {
         if done.rows_affected() == 0 {
             return Err(SecretError::NotFound(id).into());
         }
-        self.commit(transaction).await
+        self.commit(transaction).await?;
+        self.inner.opened.forget(id);
+        Ok(())
     }
 
     /// What lies behind certificate references, as the model judges them: one that cannot be served
@@ -179,7 +182,7 @@ impl Store {
         for text in references {
             let fact = match self.bundle(text).await {
                 Ok(bundle) => CertificateFact::Usable {
-                    hosts: bundle.hosts,
+                    hosts: bundle.hosts.clone(),
                 },
                 Err(StoreError::Secret(error)) => CertificateFact::Unreadable {
                     reason: error.to_string(),
@@ -199,19 +202,19 @@ impl Store {
         let bundle = self.bundle(text).await?;
         Ok(CertificateSpec {
             id: text.to_owned(),
-            chain_pem: bundle.chain_pem,
-            key_pem: bundle.key_pem,
-            hosts: bundle.hosts,
+            chain_pem: bundle.chain_pem.clone(),
+            key_pem: bundle.key_pem.clone(),
+            hosts: bundle.hosts.clone(),
         })
     }
 
-    async fn bundle(&self, text: &str) -> Result<bundle::Bundle, StoreError> {
+    async fn bundle(&self, text: &str) -> Result<Arc<bundle::Bundle>, StoreError> {
         let id = reference(text)?;
         let payload = self
             .secret_payload(id)
             .await?
             .ok_or(SecretError::NotFound(id))?;
-        Ok(bundle::read(payload.expose())?)
+        Ok(self.inner.opened.read(id, payload)?)
     }
 }
 
