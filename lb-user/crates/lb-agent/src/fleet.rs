@@ -54,7 +54,7 @@ impl Fleet {
                 }
             }
         }
-        host.planner.lock().await.adopt().await?;
+        host.planner.lock().await.adopt(specs.values()).await?;
         let mut inner = Inner::default();
         for (id, spec) in specs {
             let found = found.remove(&id).unwrap_or_default();

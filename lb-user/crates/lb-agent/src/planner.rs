@@ -86,12 +86,27 @@ impl Planner {
         Ok(())
     }
 
-    /// Brings the maps from what a former agent left in them to what was prepared.
-    pub(crate) async fn adopt(&mut self) -> Result<()> {
+    /// Brings the maps from what a former agent left in them to what was prepared. Those of `specs`
+    /// that could not be prepared stay as they are: packets must not suffer from our trouble.
+    pub(crate) async fn adopt<'a>(
+        &mut self,
+        specs: impl Iterator<Item = &'a LoadBalancerSpec>,
+    ) -> Result<()> {
+        let datapath = Arc::clone(&self.datapath);
+        let found = tokio::task::spawn_blocking(move || datapath.read()).await;
+        let found = found.map_err(|error| Error::Other(error.to_string()))??;
+        for spec in specs {
+            if self.current.contains_key(&spec.id) {
+                continue;
+            }
+            if let Some(index) = self.allocations.load_balancer(spec.id) {
+                self.learn(spec);
+                self.current.insert(spec.id, found.of_load_balancer(index));
+            }
+        }
         self.host = host(&self.facts(&BTreeMap::new()));
-        self.unsure = true;
-        self.change(&DesiredMaps::default(), &DesiredMaps::default())
-            .await
+        let all = self.all();
+        self.change(&found, &all).await
     }
 
     /// Puts a load balancer into the maps.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use lb_common::maps::{
-    Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord,
+    Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord, address_kind,
+    maglev_slot_of,
 };
 
 use super::MaglevTable;
@@ -91,4 +92,52 @@ impl DesiredMaps {
         self.amphorae.extend(&other.amphorae);
         self.answers.extend(&other.answers);
     }
+
+    /// The entries that belong to the load balancer with this index: for one that is to be left as
+    /// it is because nothing can be planned for it now.
+    #[must_use]
+    pub fn of_load_balancer(&self, index: u32) -> Self {
+        let listeners = only(&self.listeners, |_, listener| listener.lb == index);
+        let amphorae = only(&self.amphorae, |_, amphora| amphora.lb == index);
+        let address_records = only(&self.address_records, |_, record| match record.kind {
+            address_kind::AMPHORA => amphorae.contains_key(&record.owner),
+            _ => record.owner == index,
+        });
+        let tables: BTreeSet<u32> = listeners
+            .values()
+            .flat_map(|listener| [false, true].map(|v6| maglev_slot_of(listener.maglev, v6)))
+            .collect();
+        // Words name what they point at in their low half.
+        let names = |word: &u64| u32::try_from(word & 0xffff_ffff).unwrap_or(0);
+        Self {
+            devs: amphorae.values().map(|amphora| amphora.ifindex).collect(),
+            addresses: only(&self.addresses, |_, word| {
+                address_records.contains_key(&names(word))
+            }),
+            ports: only(&self.ports, |_, word| listeners.contains_key(&names(word))),
+            maglev: only(&self.maglev, |slot, _| tables.contains(slot)),
+            members: only(&self.members, |_, member| member.lb == index),
+            cidrs: self
+                .cidrs
+                .iter()
+                .filter(|cidr| listeners.contains_key(&cidr.listener))
+                .copied()
+                .collect(),
+            answers: only(&self.answers, |_, answer| answer.lb == index),
+            listeners,
+            amphorae,
+            address_records,
+            ..Self::default()
+        }
+    }
+}
+
+fn only<K: Ord + Copy, V: Clone>(
+    all: &BTreeMap<K, V>,
+    keep: impl Fn(&K, &V) -> bool,
+) -> BTreeMap<K, V> {
+    all.iter()
+        .filter(|(key, value)| keep(key, value))
+        .map(|(key, value)| (*key, value.clone()))
+        .collect()
 }

@@ -164,6 +164,12 @@ proptest! {
             let mut wanted = DesiredMaps::default();
             now.values().for_each(|maps| wanted.merge(maps));
             prop_assert_eq!(&kernel, &wanted);
+            for (lb, maps) in &now {
+                let id = LoadBalancerId(id(13, *lb, 0));
+                let index = allocations.load_balancer(id);
+                let own = index.map(|index| kernel.of_load_balancer(index)).unwrap_or_default();
+                prop_assert_eq!(&own, maps, "told apart by owner");
+            }
             if reclaim {
                 allocations.reclaim(&InUse::default());
             }
