@@ -2,4 +2,5 @@
 //! whole product, so that what goes wrong here is the agent's, the amphora's or the data path's.
 
 mod carry;
+mod freeze;
 mod world;

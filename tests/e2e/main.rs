@@ -7,6 +7,7 @@ mod from_disk;
 mod link;
 mod openstack;
 mod refusals;
+mod removal;
 mod restart;
 mod usage;
 mod world;
