@@ -1,12 +1,17 @@
 //! Processes that stop without ending: whom to leave, whom to end, and when to do nothing at all.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use lb_model::enums::Topology as LbTopology;
 use lb_testkit::{load::failures, require_root, wait};
 
 use crate::world::{LIMIT, World};
 
+/// Shorter than the minute that is promised; the minute is for a machine of its own.
+const UNDER_LOAD: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 #[test]
@@ -33,6 +38,34 @@ fn both_frozen_for_half_a_second_is_no_failover() {
     let attempts = load.stop();
     assert_eq!(world.whole(2).unwrap(), before, "nobody was left or ended");
     // Late, but answered: what is not answered within seconds would be lost.
+    assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
+}
+
+#[test]
+fn full_load_on_every_core_is_no_failover() {
+    if !require_root("full_load_on_every_core_is_no_failover").unwrap() {
+        return;
+    }
+    let mut world = World::new(LbTopology::ActiveStandby).unwrap();
+    world.store().unwrap();
+    world.start().unwrap();
+    let before = world.whole(2).unwrap();
+    let load = world.paced().unwrap();
+    let stop = AtomicBool::new(false);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for _ in 0..cores * 4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        std::thread::sleep(UNDER_LOAD);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let attempts = load.stop();
+    assert_eq!(world.whole(2).unwrap(), before, "nobody was left or ended");
     assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
 }
 

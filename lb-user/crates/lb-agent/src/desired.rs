@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lb_model::{id::LoadBalancerId, spec::LoadBalancerSpec};
+use lb_model::{
+    id::LoadBalancerId,
+    spec::{ListenerReport, LoadBalancerSpec},
+};
 use lb_plan::datapath::{Allocations, Health};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -111,6 +114,23 @@ impl Disk {
         write_json(&self.failover_path(id), &count)
     }
 
+    /// Counters of amphora processes that ended.
+    #[must_use]
+    pub fn counters(&self, id: LoadBalancerId) -> Vec<ListenerReport> {
+        read(&self.counters_path(id))
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// Keeps counters of amphora processes that ended.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn put_counters(&self, id: LoadBalancerId, counters: &[&ListenerReport]) -> Result<()> {
+        write_json(&self.counters_path(id), &counters)
+    }
+
     /// Who has which place in the maps.
     ///
     /// # Errors
@@ -139,6 +159,10 @@ impl Disk {
 
     fn health_path(&self, id: LoadBalancerId) -> PathBuf {
         self.dir.join("specs").join(format!("{id}.health"))
+    }
+
+    fn counters_path(&self, id: LoadBalancerId) -> PathBuf {
+        self.dir.join("specs").join(format!("{id}.counters"))
     }
 
     fn failover_path(&self, id: LoadBalancerId) -> PathBuf {

@@ -9,7 +9,7 @@ use lb_model::{
 use lb_sys::heartbeat::HeartbeatReader;
 use tokio::sync::mpsc;
 
-use super::{Carrier, Slot, report::add};
+use super::{Carrier, Slot};
 use crate::{
     Result,
     bpf::Attachment,
@@ -87,16 +87,7 @@ impl Carrier {
             Told::Exited => {
                 slot.ended();
                 let counters = std::mem::take(&mut slot.listeners);
-                counters.iter().for_each(|counters| {
-                    let base = self.base.entry(counters.id);
-                    add(
-                        base.or_insert_with(|| super::report::none(counters.id)),
-                        counters,
-                    );
-                });
-                self.base
-                    .values_mut()
-                    .for_each(|base| base.active_connections = 0);
+                self.keep_counters(&counters);
                 self.job_wanted = true;
             }
             Told::Says(FromAmphora::Applied {

@@ -111,6 +111,7 @@ pub(crate) fn start(
     let (own, inbox) = mpsc::unbounded_channel();
     let (events, told) = supervisor::events();
     let failovers = host.disk.failovers(spec.id);
+    let counters = host.disk.counters(spec.id).into_iter();
     // Those that were asked for before this host knew of it were not asked of this host.
     let failovers = failovers.unwrap_or(spec.failover_count);
     let health = host.disk.health(spec.id);
@@ -128,7 +129,7 @@ pub(crate) fn start(
         error: None,
         mapped_health: health.clone(),
         health,
-        base: BTreeMap::new(),
+        base: counters.map(|counters| (counters.id, counters)).collect(),
         job_runs: false,
         job_wanted: true,
         retry_at: None,

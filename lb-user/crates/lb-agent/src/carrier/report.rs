@@ -67,6 +67,24 @@ impl Carrier {
         (!told.is_empty()).then(|| told.join("; "))
     }
 
+    /// Adds what a process counted that ended, so that counters never go back.
+    pub(super) fn keep_counters(&mut self, counters: &[ListenerReport]) {
+        for counters in counters {
+            let base = self.base.entry(counters.id);
+            add(base.or_insert_with(|| none(counters.id)), counters);
+        }
+        let spec = &self.spec;
+        let exists = |id| spec.listeners.iter().any(|listener| listener.id == id);
+        self.base.retain(|id, base| {
+            base.active_connections = 0;
+            exists(*id)
+        });
+        let kept: Vec<&ListenerReport> = self.base.values().collect();
+        if let Err(error) = self.host.disk.put_counters(self.spec.id, &kept) {
+            tracing::warn!(%error, "counters of an amphora may be lost");
+        }
+    }
+
     /// Counters of every listener since it was made on this host.
     fn counters(&self) -> Vec<ListenerReport> {
         let mut all: BTreeMap<ListenerId, ListenerReport> = BTreeMap::new();
@@ -103,7 +121,7 @@ impl Carrier {
 }
 
 /// No counters yet.
-pub(super) const fn none(id: ListenerId) -> ListenerReport {
+const fn none(id: ListenerId) -> ListenerReport {
     ListenerReport {
         id,
         bytes_in: 0,
@@ -115,7 +133,7 @@ pub(super) const fn none(id: ListenerId) -> ListenerReport {
 }
 
 /// Adds `more` to `sum`.
-pub(super) fn add(sum: &mut ListenerReport, more: &ListenerReport) {
+fn add(sum: &mut ListenerReport, more: &ListenerReport) {
     sum.bytes_in += more.bytes_in;
     sum.bytes_out += more.bytes_out;
     sum.active_connections += more.active_connections;
