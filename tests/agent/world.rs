@@ -35,7 +35,7 @@ pub(crate) const HTTP: u16 = 8080;
 /// TCP of the application servers, hashed by XDP.
 pub(crate) const TCP: u16 = 9090;
 /// The VIPs.
-pub(crate) const VIP_V4: &str = "192.0.2.10";
+pub(crate) const VIP_V4: &str = "203.0.113.10";
 pub(crate) const VIP_V6: &str = "2001:db8:1::10";
 /// A change that takes longer is lost.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -269,7 +269,7 @@ fn spec(
             gateway_ip: None,
         })
     };
-    let v4 = subnet(public, 1, "192.0.2.0/24")?;
+    let v4 = subnet(public, 1, "203.0.113.0/24")?;
     let v6 = subnet(public, 1, "2001:db8:1::/64")?;
     let inner = subnet(members, 2, "198.51.100.0/24")?;
     let port = |subnet_id, address: &str| -> anyhow::Result<PortSpec> {
@@ -282,7 +282,7 @@ fn spec(
         Ok(AmphoraSpec {
             id: Uuid::new_v4().into(),
             ports: vec![
-                port(v4.id, &format!("192.0.2.{}", 10 + number))?,
+                port(v4.id, &format!("203.0.113.{}", 10 + number))?,
                 port(v6.id, &format!("2001:db8:1::1{number}"))?,
                 port(inner.id, &format!("198.51.100.{}", 100 + number))?,
             ],

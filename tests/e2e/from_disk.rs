@@ -38,7 +38,7 @@ const PUBLIC: &str = "5a000000-0000-4000-8000-000000000001";
 const MEMBERS: &str = "5b000000-0000-4000-8000-000000000001";
 const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
 const HOST: &str = "host-a";
-const VIPS: [&str; 2] = ["192.0.2.10", "2001:db8:1::10"];
+const VIPS: [&str; 2] = ["203.0.113.10", "2001:db8:1::10"];
 const HTTP: u16 = 80;
 const HASHED: u16 = 9000;
 const CONNECTIONS: usize = 40;
@@ -87,7 +87,7 @@ fn amphora(n: u128) -> anyhow::Result<AmphoraSpec> {
     Ok(AmphoraSpec {
         id: AmphoraId(id(100 + n)),
         ports: vec![
-            port(PUBLIC_V4, &format!("192.0.2.2{n}"))?,
+            port(PUBLIC_V4, &format!("203.0.113.2{n}"))?,
             port(PUBLIC_V6, &format!("2001:db8:1::2{n}"))?,
             port(MEMBERS_V4, &format!("198.51.100.12{n}"))?,
             port(MEMBERS_V6, &format!("2001:db8:2::12{n}"))?,

@@ -82,8 +82,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let ca = TestCa::create(&sandbox.system.directory("ca"))?;
     shell::say("creating the demonstration through the API");
-    let demonstration = demo::create(&sandbox.system.api(), &place, &ca)
-        .with_context(|| sandbox.system.logs())?;
+    let demonstration =
+        demo::create(&sandbox.system.api(), &place, &ca).with_context(|| sandbox.system.logs())?;
     if args.check {
         return check::check(&mut sandbox, &demonstration, &ca);
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  client (or the host itself)          edge                        member
-//!  192.0.2.100        c0 ─────────── up0     up1 ─────────── m0   198.51.100.11, .12
-//!  2001:db8:1::100             192.0.2.1     198.51.100.1         2001:db8:2::11, ::12
+//!  203.0.113.100        c0 ─────────── up0     up1 ─────────── m0   198.51.100.11, .12
+//!  2001:db8:1::100             203.0.113.1     198.51.100.1         2001:db8:2::11, ::12
 //!                         2001:db8:1::1     2001:db8:2::1
 //! ```
 //!
@@ -38,7 +38,7 @@ pub const UPLINK_MEMBER: &str = "up1";
 /// Interface of the member namespace.
 pub const MEMBER_INTERFACE: &str = "m0";
 /// IPv4 subnet of clients and VIPs.
-pub const CLIENT_SUBNET_V4: &str = "192.0.2.0/24";
+pub const CLIENT_SUBNET_V4: &str = "203.0.113.0/24";
 /// IPv6 subnet of clients and VIPs.
 pub const CLIENT_SUBNET_V6: &str = "2001:db8:1::/64";
 /// IPv4 subnet of members.
@@ -46,11 +46,11 @@ pub const MEMBER_SUBNET_V4: &str = "198.51.100.0/24";
 /// IPv6 subnet of members.
 pub const MEMBER_SUBNET_V6: &str = "2001:db8:2::/64";
 /// The client.
-pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 100);
 /// The client.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
 /// The edge towards clients.
-pub const EDGE_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const EDGE_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The edge towards members.
 pub const EDGE_MEMBER_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The application servers.
@@ -107,6 +107,9 @@ impl Topology {
             member: format!("{name}-member"),
             name,
         };
+        if client == ClientSide::Host {
+            must_be_free()?;
+        }
         topology
             .build()
             .with_context(|| format!("build topology {}", topology.name))?;
@@ -275,6 +278,21 @@ fn wait_for_carrier(netns: Option<&str>, interface: &str) -> anyhow::Result<()> 
     }
 }
 
+/// Fails when this host has addresses or routes in the clients' subnets already: its packets would
+/// go there.
+fn must_be_free() -> anyhow::Result<()> {
+    for subnet in [CLIENT_SUBNET_V4, CLIENT_SUBNET_V6] {
+        let family = if subnet.contains(':') { "-6" } else { "-4" };
+        let routes = run(None, "ip", &[family, "route", "show", "root", subnet])?;
+        anyhow::ensure!(
+            routes.trim().is_empty(),
+            "this host has a route into {subnet}, which the sandbox needs: {}",
+            routes.trim()
+        );
+    }
+    Ok(())
+}
+
 /// Both families of a server's address.
 #[must_use]
 pub fn server_addresses(index: usize) -> Option<[IpAddr; 2]> {
@@ -323,7 +341,7 @@ mod tests {
         }
         let topology = Topology::new("lbkit", ClientSide::Namespace).unwrap();
         for (from, to) in [
-            (topology.client(), "192.0.2.1"),
+            (topology.client(), "203.0.113.1"),
             (topology.client(), "2001:db8:1::1"),
             (Some(topology.edge()), "198.51.100.12"),
             (Some(topology.edge()), "2001:db8:2::11"),

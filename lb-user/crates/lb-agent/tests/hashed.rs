@@ -68,7 +68,7 @@ mod tests {
         Ok([
             Family {
                 number: 4,
-                vip: "192.0.2.10".parse()?,
+                vip: "203.0.113.10".parse()?,
                 snat: "198.51.100.50".parse()?,
                 servers: SERVERS_V4.map(IpAddr::V4),
                 subnets: [CLIENT_SUBNET_V4, MEMBER_SUBNET_V4],

@@ -62,8 +62,8 @@ pub fn in_namespaces(place: &Place, topology: &Topology) -> String {
                 PUBLIC_V4,
                 "public-v4",
                 CLIENT_SUBNET_V4,
-                "192.0.2.10",
-                "192.0.2.99",
+                "203.0.113.10",
+                "203.0.113.99",
             ),
             Subnet::new(
                 PUBLIC_V6,
