@@ -23,7 +23,8 @@ pub fn client() -> anyhow::Result<PathBuf> {
         let mut pip = Command::new(bin.join("pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check"])
             .args(PACKAGES);
-        shell::run_command(&mut pip)?;
+        // An index that does not answer looks to pip like one that has nothing.
+        shell::run_command(&mut pip).or_else(|_unanswered| shell::run_command(&mut pip))?;
     }
     Ok(bin)
 }

@@ -130,12 +130,15 @@ impl Situation<'_> {
         self.steer.epoch != 0 && self.latch == u64::from(self.steer.epoch)
     }
 
+    /// 31 bits; 0 means that there never was a word. Never the one that is latched: under an index
+    /// that was another load balancer's before, XDP would leave the new active at once.
     fn next_epoch(&self) -> u32 {
-        // 31 bits, and 0 means that there never was a word.
-        match (self.steer.epoch + 1) & 0x7fff_ffff {
+        let after = |epoch: u32| match (epoch + 1) & 0x7fff_ffff {
             0 => 1,
             epoch => epoch,
-        }
+        };
+        let next = after(self.steer.epoch);
+        if self.latch == u64::from(next) { after(next) } else { next }
     }
 
     fn switch_to(&self, index: u16) -> Action {
