@@ -189,6 +189,21 @@ impl System {
         LoadBalancer::whole(&self.agent_status(), load_balancer)
     }
 
+    /// Copies every role's log into `directory`, which is made.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_logs(&self, directory: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(directory)?;
+        for role in process::ROLES {
+            let log = self.directory(&format!("{role}.log"));
+            if log.exists() {
+                fs::copy(&log, directory.join(format!("{role}.log")))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Last lines of every role's log.
     #[must_use]
     pub fn logs(&self) -> String {

@@ -22,10 +22,10 @@ pub fn check(
     let mut table = table::Table::default();
     let outcome = all(sandbox, demonstration, ca, &mut table);
     shell::say(&format!("\n{table}"));
-    if let Err(error) = outcome {
-        shell::say(&sandbox.system.logs());
-        return Err(error);
-    }
+    let logs = crate::cargo::target_dir().join("check");
+    sandbox.system.keep_logs(&logs)?;
+    shell::say(&format!("logs: {}", logs.display()));
+    outcome?;
     table.verdict()
 }
 

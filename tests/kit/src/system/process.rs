@@ -16,6 +16,9 @@ use crate::{command, wait};
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Roles that a system may start.
+pub const ROLES: [&str; 3] = ["server", "agent", "all-in-one"];
+
 /// One running role.
 #[derive(Debug)]
 pub struct Process {
@@ -125,7 +128,7 @@ impl Process {
 /// # Errors
 /// When `kill` cannot be run.
 pub fn end_recorded(base: &Path) -> anyhow::Result<()> {
-    for role in ["server", "agent", "all-in-one"] {
+    for role in ROLES {
         let record = std::fs::read_to_string(record_path(base, role)).unwrap_or_default();
         let mut words = record.split_whitespace();
         let pid = words.next().and_then(|word| word.parse::<u32>().ok());

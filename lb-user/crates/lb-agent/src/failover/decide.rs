@@ -138,7 +138,11 @@ impl Situation<'_> {
             epoch => epoch,
         };
         let next = after(self.steer.epoch);
-        if self.latch == u64::from(next) { after(next) } else { next }
+        if self.latch == u64::from(next) {
+            after(next)
+        } else {
+            next
+        }
     }
 
     fn switch_to(&self, index: u16) -> Action {
