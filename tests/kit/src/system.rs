@@ -115,6 +115,10 @@ impl System {
     /// # Errors
     /// When the binary cannot be started.
     pub fn start(&mut self, role: &str) -> anyhow::Result<()> {
+        if role != "server" {
+            // What an agent before it told is no longer true.
+            drop(fs::remove_file(self.agent_status()));
+        }
         let log = self.directory(&format!("{role}.log"));
         let process = Process::start(&self.binary, role, &self.config(), &log)?;
         process.record(&self.place.base)?;
