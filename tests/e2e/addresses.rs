@@ -22,7 +22,7 @@ fn members_are_reached_from_an_address_of_their_own_subnet() {
     for vip in &demonstration.vips {
         for port in [80, 9000] {
             let answer = world.get(SocketAddr::new(*vip, port), "/").unwrap();
-            let peer: IpAddr = peer(&answer).parse().unwrap();
+            let peer = peer(&answer).unwrap();
             let subnet = match peer.to_canonical() {
                 IpAddr::V4(peer) => peer.octets().starts_with(&[198, 51, 100]),
                 IpAddr::V6(peer) => peer.segments().starts_with(&[0x2001, 0xdb8, 2, 0]),
@@ -69,8 +69,7 @@ fn amphorae_have_no_capabilities_and_a_uid_of_their_own() {
     assert_ne!(uids[0], uids[1]);
 }
 
-fn peer(answer: &lb_testkit::client::Answer) -> &str {
-    let peer = answer.header("x-peer").unwrap_or_default();
-    peer.rsplit_once(':')
-        .map_or(peer, |(address, _port)| address)
+fn peer(answer: &lb_testkit::client::Answer) -> anyhow::Result<IpAddr> {
+    let peer: SocketAddr = answer.header("x-peer").unwrap_or_default().parse()?;
+    Ok(peer.ip())
 }

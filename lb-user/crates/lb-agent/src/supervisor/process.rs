@@ -147,7 +147,7 @@ pub(crate) fn kill_strays(netns: &str) {
         if here.is_ok_and(|metadata| metadata.ino() == inode)
             && let Ok(process) = Pidfd::open(pid)
         {
-            tracing::warn!(pid, netns, "ending a process that nobody knows");
+            tracing::info!(pid, netns, "ending a process in an amphora's namespace");
             let ended = process
                 .send(Send::Kill)
                 .and_then(|()| process.wait_ended(STRAY_LIMIT));
