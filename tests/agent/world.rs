@@ -35,7 +35,7 @@ pub(crate) const HTTP: u16 = 8080;
 /// TCP of the application servers, hashed by XDP.
 pub(crate) const TCP: u16 = 9090;
 /// The VIPs.
-pub(crate) const VIP_V4: &str = "203.0.113.10";
+pub(crate) const VIP_V4: &str = "198.51.100.10";
 pub(crate) const VIP_V6: &str = "2001:db8:1::10";
 /// A change that takes longer is lost.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -269,9 +269,9 @@ fn spec(
             gateway_ip: None,
         })
     };
-    let v4 = subnet(public, 1, "203.0.113.0/24")?;
+    let v4 = subnet(public, 1, "198.51.100.0/24")?;
     let v6 = subnet(public, 1, "2001:db8:1::/64")?;
-    let inner = subnet(members, 2, "198.51.100.0/24")?;
+    let inner = subnet(members, 2, "203.0.113.0/24")?;
     let port = |subnet_id, address: &str| -> anyhow::Result<PortSpec> {
         Ok(PortSpec {
             subnet_id,
@@ -282,9 +282,9 @@ fn spec(
         Ok(AmphoraSpec {
             id: Uuid::new_v4().into(),
             ports: vec![
-                port(v4.id, &format!("203.0.113.{}", 10 + number))?,
+                port(v4.id, &format!("198.51.100.{}", 10 + number))?,
                 port(v6.id, &format!("2001:db8:1::1{number}"))?,
-                port(inner.id, &format!("198.51.100.{}", 100 + number))?,
+                port(inner.id, &format!("203.0.113.{}", 100 + number))?,
             ],
         })
     };
@@ -306,7 +306,7 @@ fn spec(
         failover_count: 0,
         vips: vec![vip(v4.id, VIP_V4)?, vip(v6.id, VIP_V6)?],
         amphorae: (1..=count).map(amphora).collect::<anyhow::Result<_>>()?,
-        snat: vec![port(inner.id, "198.51.100.99")?],
+        snat: vec![port(inner.id, "203.0.113.99")?],
         listeners: vec![
             listener(ListenerProtocol::Http, 80, ListenerPath::Amphora, &http),
             listener(ListenerProtocol::Tcp, 7000, ListenerPath::Xdp, &tcp),

@@ -22,12 +22,12 @@ pub(crate) enum Family {
 impl Family {
     pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// Host `host` of network `net`: 192.0.2.x, 198.51.100.x, 203.0.113.x or 2001:db8:net::x.
+    /// Host `host` of network `net`: 192.0.2.x, 203.0.113.x, 198.51.100.x or 2001:db8:net::x.
     pub(crate) fn addr(self, net: u8, host: u8) -> Addr {
         match (self, net) {
             (Self::V4, 0) => Addr::v4([192, 0, 2, host]),
-            (Self::V4, 1) => Addr::v4([198, 51, 100, host]),
-            (Self::V4, _) => Addr::v4([203, 0, 113, host]),
+            (Self::V4, 1) => Addr::v4([203, 0, 113, host]),
+            (Self::V4, _) => Addr::v4([198, 51, 100, host]),
             (Self::V6, _) => {
                 let mut addr = [0; 16];
                 addr[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);

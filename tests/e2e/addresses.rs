@@ -24,7 +24,7 @@ fn members_are_reached_from_an_address_of_their_own_subnet() {
             let answer = world.get(SocketAddr::new(*vip, port), "/").unwrap();
             let peer = peer(&answer).unwrap();
             let subnet = match peer.to_canonical() {
-                IpAddr::V4(peer) => peer.octets().starts_with(&[198, 51, 100]),
+                IpAddr::V4(peer) => peer.octets().starts_with(&[203, 0, 113]),
                 IpAddr::V6(peer) => peer.segments().starts_with(&[0x2001, 0xdb8, 2, 0]),
             };
             assert!(subnet, "{vip}:{port} reached its member from {peer}");

@@ -38,7 +38,7 @@ const PUBLIC: &str = "5a000000-0000-4000-8000-000000000001";
 const MEMBERS: &str = "5b000000-0000-4000-8000-000000000001";
 const MEMBERS_V6: &str = "5b000000-0000-4000-8000-000000000006";
 const HOST: &str = "host-a";
-const VIPS: [&str; 2] = ["203.0.113.10", "2001:db8:1::10"];
+const VIPS: [&str; 2] = ["198.51.100.10", "2001:db8:1::10"];
 const HTTP: u16 = 80;
 const HASHED: u16 = 9000;
 const CONNECTIONS: usize = 40;
@@ -87,9 +87,9 @@ fn amphora(n: u128) -> anyhow::Result<AmphoraSpec> {
     Ok(AmphoraSpec {
         id: AmphoraId(id(100 + n)),
         ports: vec![
-            port(PUBLIC_V4, &format!("203.0.113.2{n}"))?,
+            port(PUBLIC_V4, &format!("198.51.100.2{n}"))?,
             port(PUBLIC_V6, &format!("2001:db8:1::2{n}"))?,
-            port(MEMBERS_V4, &format!("198.51.100.12{n}"))?,
+            port(MEMBERS_V4, &format!("203.0.113.12{n}"))?,
             port(MEMBERS_V6, &format!("2001:db8:2::12{n}"))?,
         ],
     })
@@ -175,7 +175,7 @@ fn spec() -> anyhow::Result<LoadBalancerSpec> {
             .collect::<anyhow::Result<_>>()?,
         amphorae: vec![amphora(1)?, amphora(2)?],
         snat: vec![
-            port(MEMBERS_V4, "198.51.100.110")?,
+            port(MEMBERS_V4, "203.0.113.110")?,
             port(MEMBERS_V6, "2001:db8:2::110")?,
         ],
         subnets: subnets()?,

@@ -98,10 +98,10 @@ fn create_v4(world: &World, client: &OpenStack) -> anyhow::Result<IpAddr> {
     for line in [
         "create --name demo --vip-subnet-id public-v4 --wait",
         "pool create --name pool1 --loadbalancer demo --protocol HTTP --lb-algorithm ROUND_ROBIN --wait",
-        "member create --name server1 --address 198.51.100.11 --protocol-port 8080 --subnet-id members-v4 pool1",
+        "member create --name server1 --address 203.0.113.11 --protocol-port 8080 --subnet-id members-v4 pool1",
         "healthmonitor create --name m1 --type HTTP --delay 1 --timeout 1 --max-retries 1 pool1",
         "pool create --name pool2 --loadbalancer demo --protocol HTTP --lb-algorithm ROUND_ROBIN",
-        "member create --name server2 --address 198.51.100.12 --protocol-port 8080 --subnet-id members-v4 pool2",
+        "member create --name server2 --address 203.0.113.12 --protocol-port 8080 --subnet-id members-v4 pool2",
         "listener create --name listener1 --protocol HTTP --protocol-port 80 --default-pool pool1 demo",
         "l7policy create --name api --action REDIRECT_TO_POOL --redirect-pool pool2 listener1",
         "l7rule create --type PATH --compare-type STARTS_WITH --value /api api",
@@ -111,8 +111,8 @@ fn create_v4(world: &World, client: &OpenStack) -> anyhow::Result<IpAddr> {
              --default-pool pool1 --default-tls-container-ref {www} --sni-container-refs {sni} -- demo"
         ),
         "pool create --name pool3 --loadbalancer demo --protocol TCP --lb-algorithm SOURCE_IP_PORT",
-        "member create --name tcp1 --address 198.51.100.11 --protocol-port 8080 --subnet-id members-v4 pool3",
-        "member create --name tcp2 --address 198.51.100.12 --protocol-port 8080 --subnet-id members-v4 pool3",
+        "member create --name tcp1 --address 203.0.113.11 --protocol-port 8080 --subnet-id members-v4 pool3",
+        "member create --name tcp2 --address 203.0.113.12 --protocol-port 8080 --subnet-id members-v4 pool3",
         "listener create --name listener3 --protocol TCP --protocol-port 9000 --default-pool pool3 --wait demo",
     ] {
         client.run(line)?;
@@ -155,7 +155,7 @@ fn looks_right(client: &OpenStack) -> anyhow::Result<()> {
         ("list", "demo6"),
         ("listener list", "TERMINATED_HTTPS"),
         ("pool list", "SOURCE_IP_PORT"),
-        ("member list pool1", "198.51.100.11"),
+        ("member list pool1", "203.0.113.11"),
         ("healthmonitor list", "m1"),
         ("l7policy list", "REDIRECT_TO_POOL"),
         ("l7rule list api", "STARTS_WITH"),

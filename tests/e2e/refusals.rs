@@ -39,8 +39,8 @@ fn members_that_would_reach_the_host_or_an_amphora_are_refused() {
         ("the API on loopback, IPv6", "::1", api_port),
         ("the API, mapped", "::ffff:127.0.0.1", api_port),
         ("unspecified", "0.0.0.0", api_port),
-        ("the edge's own address", "203.0.113.1", api_port),
-        ("the edge's other own address", "198.51.100.1", 9877),
+        ("the edge's own address", "198.51.100.1", api_port),
+        ("the edge's other own address", "203.0.113.1", 9877),
         ("link-local", "169.254.0.1", 80),
         ("metadata", "169.254.169.254", 80),
         ("multicast", "224.0.0.1", 80),
@@ -52,7 +52,7 @@ fn members_that_would_reach_the_host_or_an_amphora_are_refused() {
         assert_eq!(answer.status, 400, "{why}: {}", answer.body);
         assert_eq!(answer.body["faultcode"], Value::from("Client"), "{why}");
         let monitored = json!({"member": {
-            "address": "198.51.100.11", "protocol_port": 81, "monitor_address": address, "monitor_port": port,
+            "address": "203.0.113.11", "protocol_port": 81, "monitor_address": address, "monitor_port": port,
         }});
         let answer = api.request("POST", &members, Some(&monitored)).unwrap();
         assert_eq!(answer.status, 400, "monitor of {why}: {}", answer.body);
@@ -76,7 +76,7 @@ fn an_amphora_cannot_reach_the_edge_or_the_api() {
         .whole_pair(&demonstration.load_balancer)
         .unwrap();
     let netns = format!("lbaas-{}", &pair.active().unwrap().id[..8]);
-    for address in ["203.0.113.1:22", "198.51.100.1:9877", "203.0.113.100:22"] {
+    for address in ["198.51.100.1:22", "203.0.113.1:9877", "198.51.100.100:22"] {
         let address: std::net::SocketAddr = address.parse().unwrap();
         let limit = std::time::Duration::from_millis(300);
         let connect = || std::net::TcpStream::connect_timeout(&address, limit);
@@ -84,7 +84,7 @@ fn an_amphora_cannot_reach_the_edge_or_the_api() {
         let error = outcome.unwrap_err();
         // The edge's own addresses are silent: not even a reset comes back. The client's is no
         // secret: it may refuse.
-        if address.ip().to_string() != "203.0.113.100" {
+        if address.ip().to_string() != "198.51.100.100" {
             assert_eq!(
                 error.kind(),
                 std::io::ErrorKind::TimedOut,

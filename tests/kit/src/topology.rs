@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  client (or the host itself)          edge                        member
-//!  203.0.113.100        c0 ─────────── up0     up1 ─────────── m0   198.51.100.11, .12
-//!  2001:db8:1::100             203.0.113.1     198.51.100.1         2001:db8:2::11, ::12
+//!  198.51.100.100        c0 ─────────── up0     up1 ─────────── m0   203.0.113.11, .12
+//!  2001:db8:1::100             198.51.100.1     203.0.113.1         2001:db8:2::11, ::12
 //!                         2001:db8:1::1     2001:db8:2::1
 //! ```
 //!
@@ -38,25 +38,25 @@ pub const UPLINK_MEMBER: &str = "up1";
 /// Interface of the member namespace.
 pub const MEMBER_INTERFACE: &str = "m0";
 /// IPv4 subnet of clients and VIPs.
-pub const CLIENT_SUBNET_V4: &str = "203.0.113.0/24";
+pub const CLIENT_SUBNET_V4: &str = "198.51.100.0/24";
 /// IPv6 subnet of clients and VIPs.
 pub const CLIENT_SUBNET_V6: &str = "2001:db8:1::/64";
 /// IPv4 subnet of members.
-pub const MEMBER_SUBNET_V4: &str = "198.51.100.0/24";
+pub const MEMBER_SUBNET_V4: &str = "203.0.113.0/24";
 /// IPv6 subnet of members.
 pub const MEMBER_SUBNET_V6: &str = "2001:db8:2::/64";
 /// The client.
-pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 100);
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 100);
 /// The client.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x100);
 /// The edge towards clients.
-pub const EDGE_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+pub const EDGE_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The edge towards members.
-pub const EDGE_MEMBER_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const EDGE_MEMBER_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The application servers.
 pub const SERVERS_V4: [Ipv4Addr; 2] = [
-    Ipv4Addr::new(198, 51, 100, 11),
-    Ipv4Addr::new(198, 51, 100, 12),
+    Ipv4Addr::new(203, 0, 113, 11),
+    Ipv4Addr::new(203, 0, 113, 12),
 ];
 /// The application servers.
 pub const SERVERS_V6: [Ipv6Addr; 2] = [
@@ -341,9 +341,9 @@ mod tests {
         }
         let topology = Topology::new("lbkit", ClientSide::Namespace).unwrap();
         for (from, to) in [
-            (topology.client(), "203.0.113.1"),
+            (topology.client(), "198.51.100.1"),
             (topology.client(), "2001:db8:1::1"),
-            (Some(topology.edge()), "198.51.100.12"),
+            (Some(topology.edge()), "203.0.113.12"),
             (Some(topology.edge()), "2001:db8:2::11"),
         ] {
             // Refused, not silence: it was reached.

@@ -80,7 +80,7 @@ pub fn openstack() -> Vec<Line> {
         Line::new(&["openstack", "loadbalancer", "amphora", "list"], "MASTER"),
         Line::new(
             &["openstack", "loadbalancer", "member", "list", "pool1"],
-            "198.51.100.11",
+            "203.0.113.11",
         ),
         Line::new(&["openstack", "loadbalancer", "failover", "demo"], ""),
     ]

@@ -55,7 +55,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
     let subnets = vec![
         subnet(public, 1, "192.0.2.0/24")?,
         subnet(public, 1, "2001:db8:1::/64")?,
-        subnet(members, 2, "198.51.100.0/24")?,
+        subnet(members, 2, "203.0.113.0/24")?,
     ];
     let [v4, v6, inner] = subnets.as_slice() else {
         anyhow::bail!("three subnets");
@@ -86,7 +86,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
                 },
                 PortSpec {
                     subnet_id: inner.id,
-                    address: "198.51.100.111".parse()?,
+                    address: "203.0.113.111".parse()?,
                 },
             ],
         }],
@@ -164,9 +164,9 @@ fn amphora_network_and_addresses_stand_and_go() {
     let checks = outcome.and_then(|()| {
         // Members are reached from an address of their subnet, everything else from the own one.
         anyhow::ensure!(
-            sends_from(&amphora, "198.51.100.11")? == "198.51.100.111".parse::<IpAddr>()?
+            sends_from(&amphora, "203.0.113.11")? == "203.0.113.111".parse::<IpAddr>()?
         );
-        anyhow::ensure!(sends_from(&amphora, "203.0.113.9")? == "192.0.2.11".parse::<IpAddr>()?);
+        anyhow::ensure!(sends_from(&amphora, "198.51.100.9")? == "192.0.2.11".parse::<IpAddr>()?);
         let told = run(Some(&amphora), "ip", &["-o", "address"])?;
         for address in ["192.0.2.10/32", "2001:db8:1::10/128", "192.0.2.11/32"] {
             anyhow::ensure!(told.contains(address), "{address} in {told}");

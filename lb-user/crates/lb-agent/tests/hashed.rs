@@ -68,8 +68,8 @@ mod tests {
         Ok([
             Family {
                 number: 4,
-                vip: "203.0.113.10".parse()?,
-                snat: "198.51.100.50".parse()?,
+                vip: "198.51.100.10".parse()?,
+                snat: "203.0.113.50".parse()?,
                 servers: SERVERS_V4.map(IpAddr::V4),
                 subnets: [CLIENT_SUBNET_V4, MEMBER_SUBNET_V4],
             },
@@ -484,7 +484,7 @@ mod tests {
         // Nobody has this address.
         spec.pools[0].members.truncate(1);
         spec.pools[0].members[0].weight = 1;
-        spec.pools[0].members[0].address = "198.51.100.99".parse()?;
+        spec.pools[0].members[0].address = "203.0.113.99".parse()?;
         world.carry(&spec)?;
         let index =
             world

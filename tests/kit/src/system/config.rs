@@ -62,8 +62,8 @@ pub fn in_namespaces(place: &Place, topology: &Topology) -> String {
                 PUBLIC_V4,
                 "public-v4",
                 CLIENT_SUBNET_V4,
-                "203.0.113.10",
-                "203.0.113.99",
+                "198.51.100.10",
+                "198.51.100.99",
             ),
             Subnet::new(
                 PUBLIC_V6,
@@ -84,8 +84,8 @@ pub fn in_namespaces(place: &Place, topology: &Topology) -> String {
                 MEMBERS_V4,
                 "members-v4",
                 MEMBER_SUBNET_V4,
-                "198.51.100.100",
-                "198.51.100.199",
+                "203.0.113.100",
+                "203.0.113.199",
             ),
             Subnet::new(
                 MEMBERS_V6,
