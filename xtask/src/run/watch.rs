@@ -112,14 +112,15 @@ fn list(answer: &Value, root: &str) -> Vec<Value> {
 }
 
 fn title(root: &str, object: &Value) -> String {
+    let kind = root
+        .strip_suffix('s')
+        .or(root.strip_suffix('e'))
+        .unwrap_or(root);
     let name = match text(object, "name") {
         "" => text(object, "id"),
         name => name,
     };
-    format!(
-        "{} {name}",
-        root.trim_end_matches('s').trim_end_matches("ae")
-    )
+    format!("{kind} {name}")
 }
 
 fn states(object: &Value, fields: &[&str]) -> String {
