@@ -5,12 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::DirBuilderExt as _,
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
+use lb_agent::desired::Disk;
 use lb_model::{
     enums::{LbAlgorithm, ListenerProtocol, PoolProtocol, Topology as Amphorae},
     id::{AmphoraId, ListenerId, LoadBalancerId, MemberId, NetworkId, PoolId, SubnetId},
@@ -190,15 +190,8 @@ fn spec() -> anyhow::Result<LoadBalancerSpec> {
 
 /// What a server would have left: a specification, and credentials to ask it with.
 fn write_disk(state: &Path, spec: &LoadBalancerSpec) -> anyhow::Result<()> {
-    let specs = state.join("agent/specs");
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(&specs)?;
     CertificateAuthority::open(state)?.ensure_agent(state, HOST)?;
-    let file = specs.join(format!("{}.json", spec.id));
-    fs::write(file, serde_json::to_vec(spec)?)?;
-    Ok(())
+    Ok(Disk::open(state.join("agent"))?.put_spec(spec)?)
 }
 
 fn at(vip: &str, port: u16) -> anyhow::Result<SocketAddr> {

@@ -1,10 +1,9 @@
 //! What the agent was given and what it gave out, on disk: with these alone, and no server, it
 //! brings every load balancer up after a reboot.
 //!
-//! Files hold private keys: mode 0600 in a directory of mode 0700. Written whole to a new file,
-//! synced, renamed: a crash leaves the old or the new.
-//!
-//! Left out for now: encryption with a key of the host.
+//! Specs hold private keys: they are encrypted with a key of this host ([`crate::seal`]). All files
+//! have mode 0600 in a directory of mode 0700. Written whole to a new file, synced, renamed: a crash
+//! leaves the old or the new.
 
 use std::{
     collections::BTreeMap,
@@ -21,26 +20,29 @@ use lb_model::{
 use lb_plan::datapath::{Allocations, Health};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, Result};
+use crate::{Error, Result, seal::HostKey};
 
 /// The agent's files.
 #[derive(Debug)]
 pub struct Disk {
     dir: PathBuf,
+    key: HostKey,
 }
 
 impl Disk {
-    /// In `dir`, which is made.
+    /// In `dir`, which is made, with the key of this host.
     ///
     /// # Errors
-    /// When it cannot be made private.
+    /// When it cannot be made private, or the key is not usable.
     pub fn open(dir: PathBuf) -> Result<Self> {
         lb_sys::unix::private_dir(&dir)?;
         lb_sys::unix::private_dir(&dir.join("specs"))?;
-        Ok(Self { dir })
+        let key = HostKey::load_or_create(&dir)?;
+        Ok(Self { dir, key })
     }
 
-    /// All specs, one file each. One that cannot be read is left out and told.
+    /// All specs, one file each. One that cannot be read, or does not open with the key of this
+    /// host, is left out and told: the server sends it again, into the same file.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -57,7 +59,7 @@ impl Disk {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            match read::<LoadBalancerSpec>(&path) {
+            match self.spec(&path) {
                 Ok(Some(spec)) => drop(specs.insert(spec.id, spec)),
                 Ok(None) => {}
                 Err(error) => tracing::error!(%error, "cannot read a stored load balancer"),
@@ -71,7 +73,9 @@ impl Disk {
     /// # Errors
     /// When it cannot be written.
     pub fn put_spec(&self, spec: &LoadBalancerSpec) -> Result<()> {
-        write_json(&self.spec_path(spec.id), spec)
+        let path = self.spec_path(spec.id);
+        let sealed = self.key.seal(&path, to_json(&path, spec)?)?;
+        write_private(&path, &sealed)
     }
 
     /// Forgets a spec, and what was done for it.
@@ -153,6 +157,13 @@ impl Disk {
         self.dir.join("sysctls.json")
     }
 
+    fn spec(&self, path: &Path) -> Result<Option<LoadBalancerSpec>> {
+        let Some(sealed) = read_bytes(path)? else {
+            return Ok(None);
+        };
+        from_json(path, &self.key.open(path, &sealed)?).map(Some)
+    }
+
     fn spec_path(&self, id: LoadBalancerId) -> PathBuf {
         self.dir.join("specs").join(format!("{id}.json"))
     }
@@ -172,32 +183,39 @@ impl Disk {
 
 /// Reads JSON; `None`: there is no such file.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(Error::File {
-                doing: "read",
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|source| Error::Parse {
-            path: path.to_owned(),
-            source,
-        })
+    let bytes = read_bytes(path)?;
+    bytes.map(|bytes| from_json(path, &bytes)).transpose()
 }
 
 /// Writes JSON as [`write_private`] does.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let bytes = serde_json::to_vec(value).map_err(|source| Error::Parse {
+    write_private(path, &to_json(path, value)?)
+}
+
+fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| Error::Parse {
         path: path.to_owned(),
         source,
-    })?;
-    write_private(path, &bytes)
+    })
+}
+
+fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|source| Error::Parse {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Replaces a file as a whole, readable by its owner only; it survives a power failure.
@@ -237,5 +255,70 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
             source,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_model::{enums::Topology, spec::CertificateSpec};
+
+    use super::*;
+
+    fn spec() -> LoadBalancerSpec {
+        LoadBalancerSpec {
+            id: LoadBalancerId(uuid::Uuid::new_v4()),
+            project_id: "test".to_owned(),
+            generation: 1,
+            enabled: true,
+            topology: Topology::Single,
+            failover_count: 0,
+            vips: Vec::new(),
+            amphorae: Vec::new(),
+            snat: Vec::new(),
+            subnets: Vec::new(),
+            listeners: Vec::new(),
+            pools: Vec::new(),
+            certificates: vec![CertificateSpec {
+                id: "reference".to_owned(),
+                chain_pem: String::new(),
+                key_pem: lb_model::secret::Secret::new("PRIVATE".to_owned()),
+                hosts: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn specs_come_back_and_their_private_keys_are_nowhere_in_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = spec();
+        Disk::open(dir.path().to_owned())
+            .unwrap()
+            .put_spec(&spec)
+            .unwrap();
+        let disk = Disk::open(dir.path().to_owned()).unwrap();
+        assert_eq!(disk.specs().unwrap().get(&spec.id), Some(&spec));
+        for entry in fs::read_dir(dir.path().join("specs")).unwrap() {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(7).any(|part| part == b"PRIVATE"));
+        }
+    }
+
+    #[test]
+    fn a_spec_in_plain_or_of_another_key_is_left_out_until_it_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (plain, spec) = (spec(), spec());
+        let disk = Disk::open(dir.path().to_owned()).unwrap();
+        write_json(&disk.spec_path(plain.id), &plain).unwrap();
+        disk.put_spec(&spec).unwrap();
+        assert_eq!(
+            disk.specs().unwrap().into_keys().collect::<Vec<_>>(),
+            [spec.id]
+        );
+        fs::remove_file(dir.path().join("host.key")).unwrap();
+        let disk = Disk::open(dir.path().to_owned()).unwrap();
+        assert!(disk.specs().unwrap().is_empty());
+        disk.put_spec(&plain).unwrap();
+        disk.put_spec(&spec).unwrap();
+        assert_eq!(disk.specs().unwrap().len(), 2);
     }
 }

@@ -40,6 +40,14 @@ pub enum Error {
         /// Why not.
         source: serde_json::Error,
     },
+    /// An encrypted file of ours, or its key.
+    #[error("{} {why}", path.display())]
+    Sealed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// An interface of the configuration is not there.
     #[error("interface {name} of [[agent.interfaces]] does not exist in the edge namespace")]
     NoInterface {

@@ -21,6 +21,7 @@ mod origin;
 mod planner;
 mod reports;
 mod run;
+mod seal;
 pub mod supervisor;
 mod sync;
 
