@@ -34,6 +34,9 @@ impl Carrier {
     }
 
     fn decide(&self) -> Vec<Action> {
+        // Before the heartbeats are read: were this thread put off between the two, an amphora that
+        // stamps in time would look late.
+        let now_ns = monotonic_ns();
         let views: Vec<View> = self.slots.iter().filter_map(super::Slot::view).collect();
         let latch = self.load_balancer_index().map_or(0, |index| {
             self.host.datapath.read_latch(index).unwrap_or_default()
@@ -45,7 +48,7 @@ impl Carrier {
             wanted: self.spec.failover_count > self.failovers,
             planned: self.planned,
             drain_timeout: self.host.config.drain_timeout,
-            now_ns: monotonic_ns(),
+            now_ns,
         })
     }
 
