@@ -53,7 +53,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
         })
     };
     let subnets = vec![
-        subnet(public, 1, "192.0.2.0/24")?,
+        subnet(public, 1, "198.51.100.0/24")?,
         subnet(public, 1, "2001:db8:1::/64")?,
         subnet(members, 2, "203.0.113.0/24")?,
     ];
@@ -69,7 +69,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
         failover_count: 0,
         vips: vec![
             VipSpec {
-                address: "192.0.2.10".parse()?,
+                address: "198.51.100.10".parse()?,
                 subnet_id: v4.id,
             },
             VipSpec {
@@ -82,7 +82,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
             ports: vec![
                 PortSpec {
                     subnet_id: v4.id,
-                    address: "192.0.2.11".parse()?,
+                    address: "198.51.100.11".parse()?,
                 },
                 PortSpec {
                     subnet_id: inner.id,
@@ -166,16 +166,16 @@ fn amphora_network_and_addresses_stand_and_go() {
         anyhow::ensure!(
             sends_from(&amphora, "203.0.113.11")? == "203.0.113.111".parse::<IpAddr>()?
         );
-        anyhow::ensure!(sends_from(&amphora, "198.51.100.9")? == "192.0.2.11".parse::<IpAddr>()?);
+        anyhow::ensure!(sends_from(&amphora, "192.0.2.9")? == "198.51.100.11".parse::<IpAddr>()?);
         let told = run(Some(&amphora), "ip", &["-o", "address"])?;
-        for address in ["192.0.2.10/32", "2001:db8:1::10/128", "192.0.2.11/32"] {
+        for address in ["198.51.100.10/32", "2001:db8:1::10/128", "198.51.100.11/32"] {
             anyhow::ensure!(told.contains(address), "{address} in {told}");
         }
         let neighbours = run(Some(&amphora), "ip", &["neigh"])?;
         anyhow::ensure!(neighbours.contains("169.254.0.1 dev eth0"), "{neighbours}");
         anyhow::ensure!(neighbours.contains("fe80::1 dev eth1"), "{neighbours}");
         // The edge's kernel answers for the addresses: the client learns the uplink's MAC.
-        for address in ["192.0.2.10", "192.0.2.11", "2001:db8:1::10"] {
+        for address in ["198.51.100.10", "198.51.100.11", "2001:db8:1::10"] {
             let to = SocketAddr::new(address.parse()?, 9);
             topology.in_client(|| {
                 std::net::TcpStream::connect_timeout(&to, std::time::Duration::from_millis(100))
