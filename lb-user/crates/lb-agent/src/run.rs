@@ -92,6 +92,12 @@ fn watch_data_path(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let mut events = host.datapath.events()?;
+    let datapath = Arc::clone(&host.datapath);
+    lb_telemetry::task::spawn("data-path-log", async move {
+        if let Err(error) = datapath.tell_log_lines().await {
+            tracing::warn!(%error, "lines of the kernel programs are lost");
+        }
+    });
     let (fleet, shutdown) = (Arc::clone(fleet), shutdown.clone());
     lb_telemetry::task::spawn("data-path-events", async move {
         loop {

@@ -23,6 +23,7 @@ mod counters;
 mod events;
 mod flows;
 mod heartbeat;
+mod log;
 mod maps;
 mod object;
 mod open;
