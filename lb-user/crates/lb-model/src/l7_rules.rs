@@ -151,3 +151,16 @@ fn is_dn_field(key: &str) -> bool {
 fn error(text: impl std::fmt::Display) -> Fault {
     Fault::invalid(format!("Error parsing L7 rule: {text}."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outer_quotes_are_quoting() {
+        assert_eq!(unquoted("\"a b\""), "a b");
+        assert_eq!(unquoted("a\"b"), "a\"b");
+        assert_eq!(unquoted("\""), "\"");
+        assert_eq!(unquoted("\"\""), "");
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::HeaderName;
 use lb_model::{
     enums::{L7RuleCompareType, L7RuleType},
+    l7_rules::unquoted,
     resource::{L7Policy, L7Rule},
 };
 
@@ -12,7 +13,6 @@ use super::{
     engine::{Condition, Engine, PredicateId},
     field::{Comparison, CompileError, Entry, Field},
     request::Source,
-    values::unquoted,
 };
 
 /// Compiles `policies`, which stand in order of effect. One without rules never matches.

@@ -1,4 +1,4 @@
-//! How HAProxy takes values out of headers, and how Octavia's values lose their quotes.
+//! How HAProxy takes values out of headers.
 
 /// Each comma-separated value of a header line, without the white space around it. A comma within
 /// double quotes does not separate (HAProxy's `hdr()`).
@@ -38,14 +38,6 @@ pub(super) fn cookies<'a>(line: &'a [u8], name: &'a [u8]) -> impl Iterator<Item 
     })
 }
 
-/// A rule's value as it is compared: outer double quotes are quoting, not data (contract 10.2).
-pub(super) fn unquoted(value: &str) -> &str {
-    value
-        .strip_prefix('"')
-        .and_then(|inner| inner.strip_suffix('"'))
-        .unwrap_or(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,13 +64,5 @@ mod tests {
         assert_eq!(find("id=1; ID=2; xid=3; id=4"), [b"1", b"4"]);
         assert_eq!(find("id=a=b"), [b"a=b"]);
         assert!(find("id; other=1").is_empty());
-    }
-
-    #[test]
-    fn outer_quotes_are_quoting() {
-        assert_eq!(unquoted("\"a b\""), "a b");
-        assert_eq!(unquoted("a\"b"), "a\"b");
-        assert_eq!(unquoted("\""), "\"");
-        assert_eq!(unquoted("\"\""), "");
     }
 }
