@@ -19,7 +19,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lb-store", &["lb-model", "lb-telemetry"]),
     ("lb-wire", &["lb-model", "lb-telemetry"]),
     ("lb-probe", &["lb-model", "lb-sys", "lb-telemetry"]),
-    ("lb-api", &["lb-model", "lb-store", "lb-telemetry"]),
+    ("lb-policy", &[]),
+    ("lb-openstack", &["lb-telemetry"]),
+    (
+        "lb-api",
+        &[
+            "lb-model",
+            "lb-openstack",
+            "lb-policy",
+            "lb-store",
+            "lb-telemetry",
+        ],
+    ),
     (
         "lb-control",
         &["lb-model", "lb-plan", "lb-store", "lb-telemetry", "lb-wire"],

@@ -1,0 +1,1 @@
+//! Who may do what: rules in oslo.policy's language, evaluated without any I/O.
