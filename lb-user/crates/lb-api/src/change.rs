@@ -4,7 +4,7 @@
 //! for it ([`crate::ApiConfig::settle_wait`]) instead of sending the client into a retry loop; only
 //! what stays PENDING_* is answered with 409.
 
-use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, tree::Tree};
+use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, quota::Allowance, tree::Tree};
 use lb_store::StoreError;
 use tokio::{
     sync::watch,
@@ -39,6 +39,7 @@ impl ApiState {
                         now,
                         new_id: &mut new_id,
                         facts: &facts,
+                        quota: Allowance::unlimited(),
                     };
                     let done = operation(tree, &mut ctx)?;
                     Ok((tree.clone(), done))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     address::ForbiddenAddresses,
     id::{NetworkId, SubnetId},
+    quota::Allowance,
     time::Timestamp,
 };
 
@@ -21,6 +22,8 @@ pub struct Ctx<'a> {
     pub new_id: &'a mut dyn FnMut() -> Uuid,
     /// What is known of the world.
     pub facts: &'a Facts,
+    /// What the project may still create.
+    pub quota: Allowance,
 }
 
 impl std::fmt::Debug for Ctx<'_> {

@@ -23,6 +23,7 @@ pub mod l7_rules;
 pub mod limits;
 mod monitor_rules;
 pub mod protocol;
+pub mod quota;
 pub mod render;
 pub mod request;
 pub mod resource;

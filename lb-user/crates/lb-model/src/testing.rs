@@ -15,6 +15,7 @@ use crate::{
     enums::Topology,
     fault::Fault,
     id::{HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, MemberId, PoolId},
+    quota::Allowance,
     request::{
         HealthMonitorCreate, HealthMonitorUpdate, L7PolicyCreate, L7PolicyUpdate, L7RuleCreate,
         L7RuleUpdate, ListenerCreate, ListenerUpdate, LoadBalancerCreate, MemberBatch,
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub(crate) facts: Facts,
     pub(crate) clock: i64,
     pub(crate) last_id: u128,
+    /// What every operation may create.
+    pub(crate) quota: Allowance,
 }
 
 pub(crate) fn uuid(id: u128) -> Uuid {
@@ -118,6 +121,7 @@ pub(crate) fn posted(body: Value) -> Result<World, Fault> {
                 uuid(last_id)
             },
             facts: &facts,
+            quota: Allowance::unlimited(),
         },
     )?;
     Ok(World {
@@ -125,6 +129,7 @@ pub(crate) fn posted(body: Value) -> Result<World, Fault> {
         facts,
         clock: 1_000_000,
         last_id,
+        quota: Allowance::unlimited(),
     })
 }
 
@@ -148,6 +153,7 @@ impl World {
             now: Timestamp(self.clock),
             new_id: &mut new_id,
             facts: &self.facts,
+            quota: self.quota,
         };
         change(&mut self.tree, &mut ctx)
     }

@@ -8,7 +8,7 @@
 //! Invariants: after an `Err` the tree is as it was. Objects that are being deleted stay in the
 //! tree, PENDING_DELETE, until [`settle`](crate::settle) takes them out.
 //!
-//! Left out on purpose: quotas and policy (lb-api asks them before), addresses (lb-store's IPAM).
+//! Left out on purpose: counting for quotas (lb-store), policy (lb-api asks it before), addresses (lb-store's IPAM).
 
 mod health_monitor;
 mod l7policy;

@@ -4,6 +4,7 @@ use axum::{Json, extract::State, response::Response};
 use lb_model::{
     ctx::Ctx,
     id::LoadBalancerId,
+    quota::Allowance,
     render,
     request::{LoadBalancerCreate, LoadBalancerUpdate},
     tree::{NewLoadBalancer, Tree},
@@ -86,6 +87,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
                     now,
                     new_id: &mut new_id,
                     facts: &facts,
+                    quota: Allowance::unlimited(),
                 },
             )
         })

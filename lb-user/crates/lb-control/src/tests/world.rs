@@ -7,6 +7,7 @@ use lb_model::{
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
     id::{LoadBalancerId, NetworkId, SubnetId},
+    quota::Allowance,
     request::{LoadBalancerCreate, load_balancer::VipRequest},
     tree::{NewLoadBalancer, Tree},
 };
@@ -89,6 +90,7 @@ impl World {
                 now: now(),
                 new_id: &mut new_id,
                 facts: &facts,
+                quota: Allowance::unlimited(),
             };
             Tree::create(request, new, &mut ctx)
         };
@@ -114,6 +116,7 @@ impl World {
                     now: now(),
                     new_id: &mut new_id,
                     facts: &facts,
+                    quota: Allowance::unlimited(),
                 },
             )
         };

@@ -9,6 +9,7 @@ use crate::{
     fault::Fault,
     id::{HealthMonitorId, PoolId},
     monitor_rules,
+    quota::QuotaClass,
     request::{HealthMonitorCreate, HealthMonitorUpdate, health_monitor::HealthMonitorFields},
     resource::HealthMonitor,
     status::Event,
@@ -70,6 +71,7 @@ impl Tree {
     ) -> Result<HealthMonitorId, Fault> {
         let protocol = self.pool(pool_id)?.protocol;
         monitor_rules::check_pool(protocol, fields.kind, fields.delay)?;
+        ctx.quota.take(QuotaClass::HealthMonitor, 1)?;
         self.lock_pool(pool_id, ctx.now)?;
         monitor_rules::check_http_fields(fields.kind, &fields.mutable)?;
         let monitor = new_monitor(ctx.id(), fields, ctx);

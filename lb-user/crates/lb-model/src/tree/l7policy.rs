@@ -9,6 +9,7 @@ use crate::{
     fault::{Fault, ResourceKind},
     id::{L7PolicyId, ListenerId},
     limits, protocol,
+    quota::QuotaClass,
     request::{Given, L7PolicyCreate, L7PolicyUpdate},
     resource::{L7Policy, Listener},
     status::Event,
@@ -79,6 +80,7 @@ impl Tree {
             ));
         }
         self.check_redirect_pool(listener, &fields)?;
+        ctx.quota.take(QuotaClass::L7Policy, 1)?;
         limits::room(
             listener.l7policies.len(),
             limits::L7POLICIES_MAX,

@@ -9,6 +9,7 @@ use crate::{
     fault::Fault,
     id::{L7PolicyId, L7RuleId},
     l7_rules,
+    quota::QuotaClass,
     request::{Given, L7RuleCreate, L7RuleUpdate},
     resource::L7Rule,
     status::Event,
@@ -98,6 +99,7 @@ impl Tree {
                 defaults::L7RULES_MAX
             )));
         }
+        ctx.quota.take(QuotaClass::L7Rule, 1)?;
         self.lock_policy(policy_id, ctx.now)?;
         capability::l7rule(&rule)?;
         let id = rule.id;

@@ -9,6 +9,7 @@ use crate::{
     fault::{Fault, ResourceKind},
     id::{ListenerId, PoolId},
     limits, protocol,
+    quota::QuotaClass,
     request::{Given, ListenerCreate, ListenerUpdate, listener::ListenerFields},
     resource::Listener,
     status::Event,
@@ -63,6 +64,7 @@ impl Tree {
         fields: ListenerFields,
         ctx: &mut Ctx<'_>,
     ) -> Result<ListenerId, Fault> {
+        ctx.quota.take(QuotaClass::Listener, 1)?;
         limits::room(
             self.listeners.len(),
             limits::LISTENERS_MAX,

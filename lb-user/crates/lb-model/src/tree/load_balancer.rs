@@ -6,6 +6,7 @@ use crate::{
     enums::{OperatingStatus, Topology},
     fault::{Fault, ResourceKind},
     id::LoadBalancerId,
+    quota::QuotaClass,
     request::{LoadBalancerCreate, LoadBalancerUpdate},
     resource::{LoadBalancer, Vip},
     status::Event,
@@ -46,6 +47,7 @@ impl Tree {
                 "Provider '{provider}' is not enabled."
             )));
         }
+        ctx.quota.take(QuotaClass::LoadBalancer, 1)?;
         let mut tree = Self {
             load_balancer: LoadBalancer {
                 id: new.id,

@@ -9,6 +9,7 @@ use crate::{
     fault::{Fault, ResourceKind},
     id::{MemberId, PoolId},
     limits,
+    quota::QuotaClass,
     request::{MemberCreate, MemberUpdate},
     resource::{Member, Pool},
     status::Event,
@@ -74,6 +75,7 @@ impl Tree {
     ) -> Result<MemberId, Fault> {
         self.pool(pool_id)?;
         check_new(&request, ctx.facts)?;
+        ctx.quota.take(QuotaClass::Member, 1)?;
         limits::room(
             self.member_count(),
             limits::MEMBERS_MAX,

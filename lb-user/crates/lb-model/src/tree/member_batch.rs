@@ -13,6 +13,7 @@ use crate::{
     fault::{Fault, ResourceKind},
     id::{MemberId, PoolId},
     limits,
+    quota::QuotaClass,
     request::{Given, MemberBatch, MemberCreate},
     resource::Member,
     status::Event,
@@ -45,6 +46,8 @@ impl Tree {
         if plan.is_empty() {
             return Ok(());
         }
+        let added = plan.new.len().saturating_sub(plan.gone.len());
+        ctx.quota.take(QuotaClass::Member, added)?;
         // What the batch deletes makes room for what it creates.
         let count = self.member_count().saturating_sub(plan.gone.len());
         limits::room(

@@ -9,6 +9,7 @@ use crate::{
     fault::{Fault, ResourceKind},
     id::{ListenerId, PoolId},
     limits, protocol,
+    quota::QuotaClass,
     request::{Given, PoolCreate, PoolUpdate, pool::PoolFields},
     resource::Pool,
     status::Event,
@@ -83,6 +84,7 @@ impl Tree {
         let given = fields.mutable.clone();
         let pool = new_pool(ctx.id(), fields, ctx)?;
         pool_rules::check_persistence(&pool)?;
+        ctx.quota.take(QuotaClass::Pool, 1)?;
         limits::room(self.pools.len(), limits::POOLS_MAX, ResourceKind::Pool)?;
         if let Some(id) = listener_id
             && self.listener(id)?.default_pool_id.is_some()
