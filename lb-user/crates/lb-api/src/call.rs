@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{edge::ClientPath, error::ApiError, state::ApiState};
+use crate::{auth::Caller, edge::ClientPath, error::ApiError, state::ApiState};
 
 /// How long a client may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,6 +28,7 @@ pub(crate) struct Call {
     ids: Vec<String>,
     query: Vec<(String, String)>,
     headers: HeaderMap,
+    caller: Caller,
     url: String,
     body: Bytes,
 }
@@ -78,12 +79,14 @@ impl Call {
             .map_err(|_not_a_uuid| ApiError::not_found(kind, text))
     }
 
-    /// The project that a header names.
+    /// Who asks.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The caller's project.
     pub(crate) fn project(&self) -> Option<&str> {
-        ["x-project-id", "x-tenant-id"]
-            .into_iter()
-            .find_map(|name| self.header(name))
-            .filter(|project| !project.is_empty())
+        self.caller.project_id.as_deref()
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -129,6 +132,8 @@ impl FromRequest<ApiState> for Call {
             ids,
             query,
             url: url(&parts),
+            // Absent only where the layer was left out: then nobody, who may do nothing.
+            caller: parts.extensions.remove().unwrap_or_default(),
             headers: parts.headers,
             body,
         })

@@ -5,6 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use lb_model::enums::Topology;
 
+use crate::auth::AuthStrategy;
+
 /// Largest request body. Octavia's 114688 bytes are too few for a large single-call create.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -34,6 +36,8 @@ pub struct ApiConfig {
     pub page_items_max: u32,
     /// See [`SETTLE_WAIT`]. Zero: answer 409 at once.
     pub settle_wait: Duration,
+    /// How callers are known.
+    pub auth_strategy: AuthStrategy,
     /// Serve without authentication on an address that is not loopback.
     pub force_listen: bool,
 }
@@ -51,6 +55,7 @@ impl ApiConfig {
             body_bytes_max: BODY_BYTES_MAX,
             page_items_max: PAGE_ITEMS_MAX,
             settle_wait: SETTLE_WAIT,
+            auth_strategy: AuthStrategy::Noauth,
             force_listen: false,
         }
     }

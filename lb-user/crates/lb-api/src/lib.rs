@@ -1,6 +1,7 @@
 //! The public REST API: Octavia v2, the read-only subset of the Network API that its clients need
 //! to resolve names, and the subset of the Key Manager API that stores certificates.
 mod answer;
+mod auth;
 mod call;
 mod change;
 mod config;
@@ -15,6 +16,7 @@ mod routes;
 mod serve;
 mod state;
 
+pub use auth::AuthStrategy;
 pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};
 pub use routes::router;
 pub use serve::{ServeError, serve};

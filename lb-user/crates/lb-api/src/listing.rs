@@ -42,10 +42,17 @@ pub(crate) struct Listing {
 }
 
 impl ApiState {
-    /// Runs the list that a call asks for.
-    pub(crate) async fn list(&self, call: &Call, resource: Resource) -> Result<Listing, ApiError> {
+    /// Runs the list that a call asks for, of `project` alone when there is one (see
+    /// [`ApiState::authorize_list`]).
+    pub(crate) async fn list(
+        &self,
+        call: &Call,
+        resource: Resource,
+        project: Option<String>,
+    ) -> Result<Listing, ApiError> {
         let limit = limit(call, self.config().page_items_max)?;
         let query = ListQuery {
+            project_id: project,
             filters: filters(call)?,
             tags: tags(call),
             sort: sort(call)?,

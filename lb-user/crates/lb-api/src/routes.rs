@@ -3,12 +3,13 @@
 use axum::{
     Router,
     http::StatusCode,
-    middleware::from_fn,
+    middleware::{from_fn, from_fn_with_state},
     routing::{delete, get, post, put},
 };
 use tower::ServiceBuilder;
 
 use crate::{
+    auth::authenticate,
     call::Call,
     discovery, edge,
     error::ApiError,
@@ -35,7 +36,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(secret_routes())
         .fallback(async || ApiError::router(StatusCode::NOT_FOUND, ""))
         .method_not_allowed_fallback(async || ApiError::router(StatusCode::METHOD_NOT_ALLOWED, ""))
-        .with_state(state);
+        .with_state(state.clone());
     // Routes are looked for after the path has been rewritten, so the rewriting is around a router
     // and cannot be one of its layers.
     let admitted = ServiceBuilder::new()
@@ -43,6 +44,7 @@ pub fn router(state: ApiState) -> Router {
         .service(table);
     Router::new()
         .fallback_service(admitted)
+        .layer(from_fn_with_state(state, authenticate))
         .layer(from_fn(edge::request_id))
 }
 

@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum ServeError {
     /// Without authentication everyone who reaches the socket is admin.
     #[error(
-        "the API has no authentication (auth_strategy noauth), so it listens on loopback only, not on {0}"
+        "the API has no authentication (auth_strategy noauth or testing), so it listens on loopback only, not on {0}"
     )]
     NotLoopback(SocketAddr),
     /// The socket failed.
@@ -57,7 +57,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    if !address.ip().to_canonical().is_loopback() && !state.config().force_listen {
+    if !address.ip().to_canonical().is_loopback()
+        && state.config().auth_strategy.is_open()
+        && !state.config().force_listen
+    {
         return Err(ServeError::NotLoopback(address));
     }
     listener.set_nonblocking(true)?;

@@ -56,6 +56,12 @@ impl Tree {
         self.load_balancer.id
     }
 
+    /// Owner of everything in it.
+    #[must_use]
+    pub fn project_id(&self) -> &str {
+        self.load_balancer.project_id.as_str()
+    }
+
     /// The listener with this id, or its 404.
     pub fn listener(&self, id: ListenerId) -> Result<&Listener, Fault> {
         self.listeners

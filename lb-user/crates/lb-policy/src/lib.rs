@@ -1,1 +1,5 @@
 //! Who may do what: rules in oslo.policy's language, evaluated without any I/O.
+
+mod action;
+
+pub use action::{Access, Action, PREFIX};

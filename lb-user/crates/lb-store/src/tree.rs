@@ -217,6 +217,18 @@ impl Store {
         heads.collect()
     }
 
+    /// The project that a load balancer belongs to.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn project_of(&self, id: LoadBalancerId) -> Result<Option<String>, StoreError> {
+        let project = sqlx::query_scalar(SELECT_PROJECT)
+            .bind(id.to_string())
+            .fetch_optional(&self.inner.database.read)
+            .await?;
+        Ok(project)
+    }
+
     async fn owner(
         &self,
         sql: &'static str,
@@ -261,6 +273,7 @@ owners!(
     owner_of_rule(L7RuleId) = "l7rules",
 );
 
+const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
 const SELECT_HEADS: &str = "SELECT id, project_id, generation, provisioning_status, updated_at \
      FROM load_balancers ORDER BY id";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
@@ -286,6 +299,7 @@ const DELETES: &[(&str, &str)] = &[
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
     SELECT_HEADS,
+    SELECT_PROJECT,
     DELETE_TREE,
     DELETE_TAGS,
     INSERT_TAG,

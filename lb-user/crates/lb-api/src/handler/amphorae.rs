@@ -8,6 +8,7 @@ use lb_model::{
     render,
     resource::Vip,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 
 use crate::{answer::shown, call::Call, error::ApiError, state::ApiState};
@@ -16,7 +17,8 @@ const KEY: &str = "amphora";
 
 /// `GET /v2/octavia/amphorae`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::Amphora).await?;
+    api.authorize_own(&call, Action::AmphoraGetAll)?;
+    let list = api.list(&call, Resource::Amphora, None).await?;
     let views = list.page.amphorae.iter().map(|row| {
         let tree = list.page.trees.get(&row.amphora.load_balancer_id);
         render::amphora(&row.amphora, tree.map(|tree| &tree.load_balancer.vip))
@@ -29,6 +31,7 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let id: AmphoraId = call.id(0, "Amphora")?;
     let row = api.store().amphora(id).await?;
     let row = row.ok_or_else(|| ApiError::not_found("Amphora", call.raw_id(0)))?;
+    api.authorize_own(&call, Action::AmphoraGetOne)?;
     let vip = vip(&api, row.amphora.load_balancer_id).await?;
     Ok(shown(
         &call,

@@ -7,6 +7,7 @@ use lb_model::{
     request::{HealthMonitorCreate, HealthMonitorUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,7 +23,12 @@ const NAME: &str = "Health Monitor";
 
 /// `GET /healthmonitors`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::HealthMonitor).await?;
+    let project = api.authorize_list(
+        &call,
+        Action::HealthMonitorGetAllGlobal,
+        Action::HealthMonitorGetAll,
+    )?;
+    let list = api.list(&call, Resource::HealthMonitor, project).await?;
     let views = list
         .page
         .health_monitors()
@@ -35,7 +41,9 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let id: HealthMonitorId = call.id(0, NAME)?;
     let owner = api.store().owner_of_monitor(id).await?;
     let tree = api.tree_of(owner, id.not_found()).await?;
-    Ok(shown(&call, KEY, view(&tree, id)?))
+    let view = view(&tree, id)?;
+    api.authorize(&call, Action::HealthMonitorGetOne, tree.project_id())?;
+    Ok(shown(&call, KEY, view))
 }
 
 /// `POST /healthmonitors`
@@ -43,6 +51,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = HealthMonitorCreate::parse(&call.document()?)?;
     let owner = api.store().owner_of_pool(request.pool_id).await?;
     let owner = owner.ok_or_else(|| request.pool_id.not_found())?;
+    api.authorize_part(&call, Action::HealthMonitorPost, owner, owner.not_found())
+        .await?;
     let (tree, id) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_health_monitor(request.clone(), ctx)
@@ -54,7 +64,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `PUT /healthmonitors/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = HealthMonitorUpdate::parse(&call.document()?)?;
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::HealthMonitorPut).await?;
     let (tree, ()) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_health_monitor(id, request.clone(), ctx)
@@ -65,7 +75,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `DELETE /healthmonitors/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::HealthMonitorDelete).await?;
     api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_health_monitor(id, ctx)
     })
@@ -78,8 +88,15 @@ fn view(tree: &Tree, id: HealthMonitorId) -> Result<Value, ApiError> {
     Ok(render::health_monitor(tree, pool, monitor))
 }
 
-async fn owner(api: &ApiState, call: &Call) -> Result<(HealthMonitorId, LoadBalancerId), ApiError> {
+async fn owner(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+) -> Result<(HealthMonitorId, LoadBalancerId), ApiError> {
     let id: HealthMonitorId = call.id(0, NAME)?;
     let owner = api.store().owner_of_monitor(id).await?;
-    Ok((id, owner.ok_or_else(|| id.not_found())?))
+    let owner = owner.ok_or_else(|| id.not_found())?;
+    api.authorize_part(call, action, owner, id.not_found())
+        .await?;
+    Ok((id, owner))
 }

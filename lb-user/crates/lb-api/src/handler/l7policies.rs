@@ -7,6 +7,7 @@ use lb_model::{
     request::{L7PolicyCreate, L7PolicyUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,7 +23,9 @@ const NAME: &str = "L7Policy";
 
 /// `GET /l7policies`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::L7Policy).await?;
+    let project =
+        api.authorize_list(&call, Action::L7PolicyGetAllGlobal, Action::L7PolicyGetAll)?;
+    let list = api.list(&call, Resource::L7Policy, project).await?;
     let views = list
         .page
         .l7policies()
@@ -35,7 +38,9 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let id: L7PolicyId = call.id(0, NAME)?;
     let owner = api.store().owner_of_policy(id).await?;
     let tree = api.tree_of(owner, id.not_found()).await?;
-    Ok(shown(&call, KEY, view(&tree, id)?))
+    let view = view(&tree, id)?;
+    api.authorize(&call, Action::L7PolicyGetOne, tree.project_id())?;
+    Ok(shown(&call, KEY, view))
 }
 
 /// `POST /l7policies`
@@ -43,6 +48,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = L7PolicyCreate::parse(&call.document()?)?;
     let owner = api.store().owner_of_listener(request.listener_id).await?;
     let owner = owner.ok_or_else(|| request.listener_id.not_found())?;
+    api.authorize_part(&call, Action::L7PolicyPost, owner, owner.not_found())
+        .await?;
     let (tree, id) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_l7policy(request.clone(), ctx)
@@ -54,7 +61,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `PUT /l7policies/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = L7PolicyUpdate::parse(&call.document()?)?;
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::L7PolicyPut).await?;
     let (tree, ()) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_l7policy(id, request.clone(), ctx)
@@ -65,7 +72,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `DELETE /l7policies/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::L7PolicyDelete).await?;
     api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_l7policy(id, ctx)
     })
@@ -78,8 +85,15 @@ fn view(tree: &Tree, id: L7PolicyId) -> Result<Value, ApiError> {
     Ok(render::l7policy(tree, listener, policy))
 }
 
-async fn owner(api: &ApiState, call: &Call) -> Result<(L7PolicyId, LoadBalancerId), ApiError> {
+async fn owner(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+) -> Result<(L7PolicyId, LoadBalancerId), ApiError> {
     let id: L7PolicyId = call.id(0, NAME)?;
     let owner = api.store().owner_of_policy(id).await?;
-    Ok((id, owner.ok_or_else(|| id.not_found())?))
+    let owner = owner.ok_or_else(|| id.not_found())?;
+    api.authorize_part(call, action, owner, id.not_found())
+        .await?;
+    Ok((id, owner))
 }

@@ -7,6 +7,7 @@ use lb_model::{
     request::{L7RuleCreate, L7RuleUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,8 +23,10 @@ const NAME: &str = "L7Rule";
 
 /// `GET /l7policies/{l7policy_id}/rules`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (policy_id, _) = policy(&api, &call).await?;
-    let list = api.list(&call, Resource::L7Rule(policy_id)).await?;
+    let (policy_id, owner) = policy(&api, &call).await?;
+    api.authorize_part(&call, Action::L7RuleGetAll, owner, policy_id.not_found())
+        .await?;
+    let list = api.list(&call, Resource::L7Rule(policy_id), None).await?;
     let views = list
         .page
         .l7rules()
@@ -35,17 +38,17 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (policy_id, owner) = policy(&api, &call).await?;
     let tree = api.tree_of(Some(owner), policy_id.not_found()).await?;
-    Ok(shown(
-        &call,
-        KEY,
-        view(&tree, policy_id, call.id(1, NAME)?)?,
-    ))
+    let view = view(&tree, policy_id, call.id(1, NAME)?)?;
+    api.authorize(&call, Action::L7RuleGetOne, tree.project_id())?;
+    Ok(shown(&call, KEY, view))
 }
 
 /// `POST /l7policies/{l7policy_id}/rules`
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (policy_id, owner) = policy(&api, &call).await?;
     let request = L7RuleCreate::parse(&call.document()?)?;
+    api.authorize_part(&call, Action::L7RulePost, owner, policy_id.not_found())
+        .await?;
     let (tree, id) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_l7rule(policy_id, request.clone(), ctx)
@@ -59,6 +62,8 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let (policy_id, owner) = policy(&api, &call).await?;
     let id: L7RuleId = call.id(1, NAME)?;
     let request = L7RuleUpdate::parse(&call.document()?)?;
+    api.authorize_part(&call, Action::L7RulePut, owner, policy_id.not_found())
+        .await?;
     let (tree, ()) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_l7rule(policy_id, id, request.clone(), ctx)
@@ -71,6 +76,8 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (policy_id, owner) = policy(&api, &call).await?;
     let id: L7RuleId = call.id(1, NAME)?;
+    api.authorize_part(&call, Action::L7RuleDelete, owner, policy_id.not_found())
+        .await?;
     api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_l7rule(policy_id, id, ctx)
     })

@@ -7,6 +7,7 @@ use lb_model::{
     request::{ListenerCreate, ListenerUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,7 +23,9 @@ const NAME: &str = "Listener";
 
 /// `GET /listeners`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::Listener).await?;
+    let project =
+        api.authorize_list(&call, Action::ListenerGetAllGlobal, Action::ListenerGetAll)?;
+    let list = api.list(&call, Resource::Listener, project).await?;
     let views = list
         .page
         .listeners()
@@ -32,7 +35,7 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
 
 /// `GET /listeners/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, tree) = find(&api, &call).await?;
+    let (id, tree) = find(&api, &call, Action::ListenerGetOne).await?;
     Ok(shown(&call, KEY, view(&tree, id)?))
 }
 
@@ -41,8 +44,7 @@ pub(crate) async fn stats(
     State(api): State<ApiState>,
     call: Call,
 ) -> Result<Json<Value>, ApiError> {
-    let (id, tree) = find(&api, &call).await?;
-    tree.listener(id)?;
+    let (id, tree) = find(&api, &call, Action::ListenerGetStats).await?;
     let stats = api.store().listener_stats(tree.id()).await?;
     let own = stats.get(&id).copied().unwrap_or_default();
     Ok(Json(counters(own)))
@@ -51,9 +53,12 @@ pub(crate) async fn stats(
 /// `POST /listeners`
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerCreate::parse(&call.document()?)?;
+    let owner = request.loadbalancer_id;
+    api.authorize_part(&call, Action::ListenerPost, owner, owner.not_found())
+        .await?;
     let needs = Needs::certificates(request.certificate_refs());
     let (tree, id) = api
-        .change(request.loadbalancer_id, &needs, |tree, ctx| {
+        .change(owner, &needs, |tree, ctx| {
             tree.create_listener(request.clone(), ctx)
         })
         .await?;
@@ -63,7 +68,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `PUT /listeners/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerUpdate::parse(&call.document()?)?;
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::ListenerPut).await?;
     let needs = Needs::certificates(request.certificate_refs());
     let (tree, ()) = api
         .change(owner, &needs, |tree, ctx| {
@@ -75,7 +80,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `DELETE /listeners/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::ListenerDelete).await?;
     api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_listener(id, ctx)
     })
@@ -87,14 +92,24 @@ fn view(tree: &Tree, id: ListenerId) -> Result<Value, ApiError> {
     Ok(render::listener(tree, tree.listener(id)?))
 }
 
-async fn find(api: &ApiState, call: &Call) -> Result<(ListenerId, Tree), ApiError> {
+async fn find(api: &ApiState, call: &Call, action: Action) -> Result<(ListenerId, Tree), ApiError> {
     let id: ListenerId = call.id(0, NAME)?;
     let owner = api.store().owner_of_listener(id).await?;
-    Ok((id, api.tree_of(owner, id.not_found()).await?))
+    let tree = api.tree_of(owner, id.not_found()).await?;
+    tree.listener(id)?;
+    api.authorize(call, action, tree.project_id())?;
+    Ok((id, tree))
 }
 
-async fn owner(api: &ApiState, call: &Call) -> Result<(ListenerId, LoadBalancerId), ApiError> {
+async fn owner(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+) -> Result<(ListenerId, LoadBalancerId), ApiError> {
     let id: ListenerId = call.id(0, NAME)?;
     let owner = api.store().owner_of_listener(id).await?;
-    Ok((id, owner.ok_or_else(|| id.not_found())?))
+    let owner = owner.ok_or_else(|| id.not_found())?;
+    api.authorize_part(call, action, owner, id.not_found())
+        .await?;
+    Ok((id, owner))
 }

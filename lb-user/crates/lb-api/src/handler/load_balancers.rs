@@ -9,6 +9,7 @@ use lb_model::{
     request::{LoadBalancerCreate, LoadBalancerUpdate},
     tree::{NewLoadBalancer, Tree},
 };
+use lb_policy::Action;
 use lb_store::{Resource, Stats};
 use serde_json::{Value, json};
 
@@ -23,14 +24,19 @@ const KEY: &str = "loadbalancer";
 
 /// `GET /loadbalancers`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::LoadBalancer).await?;
+    let project = api.authorize_list(
+        &call,
+        Action::LoadBalancerGetAllGlobal,
+        Action::LoadBalancerGetAll,
+    )?;
+    let list = api.list(&call, Resource::LoadBalancer, project).await?;
     let views = list.page.load_balancers().map(render::load_balancer);
     Ok(list.answer(&call, "loadbalancers", views))
 }
 
 /// `GET /loadbalancers/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let tree = find(&api, &call).await?;
+    let tree = find(&api, &call, Action::LoadBalancerGetOne).await?;
     Ok(shown(&call, KEY, render::load_balancer(&tree)))
 }
 
@@ -39,7 +45,7 @@ pub(crate) async fn statuses(
     State(api): State<ApiState>,
     call: Call,
 ) -> Result<Json<Value>, ApiError> {
-    let tree = find(&api, &call).await?;
+    let tree = find(&api, &call, Action::LoadBalancerGetStatus).await?;
     Ok(Json(json!({"statuses": render::status_tree(&tree)})))
 }
 
@@ -48,7 +54,7 @@ pub(crate) async fn stats(
     State(api): State<ApiState>,
     call: Call,
 ) -> Result<Json<Value>, ApiError> {
-    let tree = find(&api, &call).await?;
+    let tree = find(&api, &call, Action::LoadBalancerGetStats).await?;
     let stats = api.store().listener_stats(tree.id()).await?;
     let total = stats.values().copied().fold(Stats::default(), Stats::plus);
     Ok(Json(counters(total)))
@@ -57,12 +63,8 @@ pub(crate) async fn stats(
 /// `POST /loadbalancers`, with or without a tree.
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = LoadBalancerCreate::parse(&call.document()?)?;
-    let project = request
-        .project_id
-        .as_deref()
-        .or(call.project())
-        .unwrap_or(&api.config().default_project)
-        .to_owned();
+    let project = api.project_of_new(&call, request.project_id.as_deref())?;
+    api.authorize(&call, Action::LoadBalancerPost, &project)?;
     let needs = Needs::everything(request.certificate_refs());
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
@@ -100,6 +102,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
     let request = LoadBalancerUpdate::parse(&call.document()?)?;
+    authorize(&api, &call, Action::LoadBalancerPut, id).await?;
     let change =
         |tree: &mut Tree, ctx: &mut Ctx<'_>| tree.update_load_balancer(request.clone(), ctx);
     let (tree, ()) = api.change(id, &Needs::nothing(), change).await?;
@@ -112,6 +115,7 @@ pub(crate) async fn failover(
     call: Call,
 ) -> Result<Response, ApiError> {
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
+    authorize(&api, &call, Action::LoadBalancerPutFailover, id).await?;
     api.change(id, &Needs::nothing(), Tree::failover_load_balancer)
         .await?;
     tracing::info!(%id, "failover asked for");
@@ -121,6 +125,7 @@ pub(crate) async fn failover(
 /// `DELETE /loadbalancers/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
+    authorize(&api, &call, Action::LoadBalancerDelete, id).await?;
     let cascade = call.flag("cascade");
     api.change(id, &Needs::nothing(), |tree, ctx| {
         tree.delete_load_balancer(cascade, ctx)
@@ -130,7 +135,18 @@ pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Re
     Ok(deleted())
 }
 
-async fn find(api: &ApiState, call: &Call) -> Result<Tree, ApiError> {
+async fn find(api: &ApiState, call: &Call, action: Action) -> Result<Tree, ApiError> {
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
-    api.tree_of(Some(id), id.not_found()).await
+    let tree = api.tree_of(Some(id), id.not_found()).await?;
+    api.authorize(call, action, tree.project_id())?;
+    Ok(tree)
+}
+
+async fn authorize(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+    id: LoadBalancerId,
+) -> Result<(), ApiError> {
+    api.authorize_part(call, action, id, id.not_found()).await
 }

@@ -7,6 +7,7 @@ use lb_model::{
     request::{MemberBatch, MemberCreate, MemberUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,8 +23,10 @@ const NAME: &str = "Member";
 
 /// `GET /pools/{pool_id}/members`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (pool_id, _) = pool(&api, &call).await?;
-    let list = api.list(&call, Resource::Member(pool_id)).await?;
+    let (pool_id, owner) = pool(&api, &call).await?;
+    api.authorize_part(&call, Action::MemberGetAll, owner, pool_id.not_found())
+        .await?;
+    let list = api.list(&call, Resource::Member(pool_id), None).await?;
     let views = list
         .page
         .members()
@@ -35,13 +38,17 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (pool_id, owner) = pool(&api, &call).await?;
     let tree = api.tree_of(Some(owner), pool_id.not_found()).await?;
-    Ok(shown(&call, KEY, view(&tree, pool_id, call.id(1, NAME)?)?))
+    let view = view(&tree, pool_id, call.id(1, NAME)?)?;
+    api.authorize(&call, Action::MemberGetOne, tree.project_id())?;
+    Ok(shown(&call, KEY, view))
 }
 
 /// `POST /pools/{pool_id}/members`
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (pool_id, owner) = pool(&api, &call).await?;
     let request = MemberCreate::parse(&call.document()?)?;
+    api.authorize_part(&call, Action::MemberPost, owner, pool_id.not_found())
+        .await?;
     let (tree, id) = api
         .change(owner, &Needs::addresses(), |tree, ctx| {
             tree.create_member(pool_id, request.clone(), ctx)
@@ -55,6 +62,8 @@ pub(crate) async fn batch(State(api): State<ApiState>, call: Call) -> Result<Res
     let (pool_id, owner) = pool(&api, &call).await?;
     let request = MemberBatch::parse(&call.document()?)?;
     let additive = call.flag("additive_only");
+    api.authorize_part(&call, Action::MemberPut, owner, pool_id.not_found())
+        .await?;
     api.change(owner, &Needs::addresses(), |tree, ctx| {
         tree.batch_members(pool_id, request.clone(), additive, ctx)
     })
@@ -67,6 +76,8 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let (pool_id, owner) = pool(&api, &call).await?;
     let id: MemberId = call.id(1, NAME)?;
     let request = MemberUpdate::parse(&call.document()?)?;
+    api.authorize_part(&call, Action::MemberPut, owner, pool_id.not_found())
+        .await?;
     let (tree, ()) = api
         .change(owner, &Needs::addresses(), |tree, ctx| {
             tree.update_member(pool_id, id, request.clone(), ctx)
@@ -79,6 +90,8 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let (pool_id, owner) = pool(&api, &call).await?;
     let id: MemberId = call.id(1, NAME)?;
+    api.authorize_part(&call, Action::MemberDelete, owner, pool_id.not_found())
+        .await?;
     api.change(owner, &Needs::addresses(), |tree, ctx| {
         tree.delete_member(pool_id, id, ctx)
     })

@@ -7,6 +7,7 @@ use lb_model::{
     request::{PoolCreate, PoolUpdate},
     tree::Tree,
 };
+use lb_policy::Action;
 use lb_store::Resource;
 use serde_json::Value;
 
@@ -22,7 +23,8 @@ const NAME: &str = "Pool";
 
 /// `GET /pools`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let list = api.list(&call, Resource::Pool).await?;
+    let project = api.authorize_list(&call, Action::PoolGetAllGlobal, Action::PoolGetAll)?;
+    let list = api.list(&call, Resource::Pool, project).await?;
     let views = list.page.pools().map(|(tree, it)| render::pool(tree, it));
     Ok(list.answer(&call, "pools", views))
 }
@@ -32,7 +34,9 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let id: PoolId = call.id(0, NAME)?;
     let owner = api.store().owner_of_pool(id).await?;
     let tree = api.tree_of(owner, id.not_found()).await?;
-    Ok(shown(&call, KEY, view(&tree, id)?))
+    let view = view(&tree, id)?;
+    api.authorize(&call, Action::PoolGetOne, tree.project_id())?;
+    Ok(shown(&call, KEY, view))
 }
 
 /// `POST /pools`
@@ -50,6 +54,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
             ));
         }
     };
+    api.authorize_part(&call, Action::PoolPost, owner, owner.not_found())
+        .await?;
     let (tree, id) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.create_pool(request.clone(), ctx)
@@ -61,7 +67,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 /// `PUT /pools/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = PoolUpdate::parse(&call.document()?)?;
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::PoolPut).await?;
     let (tree, ()) = api
         .change(owner, &Needs::nothing(), |tree, ctx| {
             tree.update_pool(id, request.clone(), ctx)
@@ -72,7 +78,7 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `DELETE /pools/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, owner) = owner(&api, &call).await?;
+    let (id, owner) = owner(&api, &call, Action::PoolDelete).await?;
     api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_pool(id, ctx)
     })
@@ -84,8 +90,15 @@ fn view(tree: &Tree, id: PoolId) -> Result<Value, ApiError> {
     Ok(render::pool(tree, tree.pool(id)?))
 }
 
-async fn owner(api: &ApiState, call: &Call) -> Result<(PoolId, LoadBalancerId), ApiError> {
+async fn owner(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+) -> Result<(PoolId, LoadBalancerId), ApiError> {
     let id: PoolId = call.id(0, NAME)?;
     let owner = api.store().owner_of_pool(id).await?;
-    Ok((id, owner.ok_or_else(|| id.not_found())?))
+    let owner = owner.ok_or_else(|| id.not_found())?;
+    api.authorize_part(call, action, owner, id.not_found())
+        .await?;
+    Ok((id, owner))
 }

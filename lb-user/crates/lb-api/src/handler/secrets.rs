@@ -15,6 +15,7 @@ use lb_model::{
     id::SecretId,
     request::reader::{Reader, required},
 };
+use lb_policy::Action;
 use lb_store::secret::SecretRecord;
 use serde_json::{Value, json};
 
@@ -33,10 +34,11 @@ const PAYLOAD_CHARS_MAX: usize = 256 << 10;
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let document = call.document()?;
     let new = NewSecret::read(&document)?;
-    let project = call.project().unwrap_or(&api.config().default_project);
+    let project = api.project_of_new(&call, None)?;
+    api.authorize(&call, Action::SecretPost, &project)?;
     let id = api
         .store()
-        .put_secret(project, &new.name, &new.payload, &new.content_type)
+        .put_secret(&project, &new.name, &new.payload, &new.content_type)
         .await?;
     let body = json!({"secret_ref": reference(&call, id)});
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -44,6 +46,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `GET /v1/secrets`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    api.authorize_own(&call, Action::SecretGetAll)?;
     let secrets = api.store().list_secrets(call.project()).await?;
     let name = call.argument("name");
     let number = |key| {
@@ -72,12 +75,13 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     if wants_payload {
         return payload(State(api), call).await;
     }
-    Ok(Json(view(&call, &find(&api, &call).await?)).into_response())
+    let secret = find(&api, &call, Action::SecretGetOne).await?;
+    Ok(Json(view(&call, &secret)).into_response())
 }
 
 /// `GET /v1/secrets/{id}/payload`
 pub(crate) async fn payload(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let secret = find(&api, &call).await?;
+    let secret = find(&api, &call, Action::SecretGetPayload).await?;
     let payload = api.store().secret_payload(secret.id).await?;
     let payload = payload.ok_or_else(|| ApiError::not_found(NAME, call.raw_id(0)))?;
     let kind = HeaderValue::from_str(&secret.content_type)
@@ -87,13 +91,16 @@ pub(crate) async fn payload(State(api): State<ApiState>, call: Call) -> Result<R
 
 /// `DELETE /v1/secrets/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    api.store().delete_secret(call.id(0, NAME)?).await?;
+    let secret = find(&api, &call, Action::SecretDelete).await?;
+    api.store().delete_secret(secret.id).await?;
     Ok(deleted())
 }
 
-async fn find(api: &ApiState, call: &Call) -> Result<SecretRecord, ApiError> {
+async fn find(api: &ApiState, call: &Call, action: Action) -> Result<SecretRecord, ApiError> {
     let found = api.store().secret(call.id(0, NAME)?).await?;
-    found.ok_or_else(|| ApiError::not_found(NAME, call.raw_id(0)))
+    let found = found.ok_or_else(|| ApiError::not_found(NAME, call.raw_id(0)))?;
+    api.authorize(call, action, &found.project_id)?;
+    Ok(found)
 }
 
 fn reference(call: &Call, id: SecretId) -> String {

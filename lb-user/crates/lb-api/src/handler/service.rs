@@ -3,11 +3,12 @@
 //!
 //! `noauth` checks no quota, so every limit reads -1 and none can be set.
 
-use axum::{Json, response::Response};
+use axum::{Json, extract::State, response::Response};
 use lb_model::tree::load_balancer::PROVIDERS;
+use lb_policy::Action;
 use serde_json::{Value, json};
 
-use crate::{answer::shown, call::Call, error::ApiError};
+use crate::{answer::shown, call::Call, error::ApiError, state::ApiState};
 
 /// Keys of a quota, Octavia's deprecated duplicates included.
 const QUOTA_KEYS: &[&str] = &[
@@ -23,7 +24,11 @@ const QUOTA_KEYS: &[&str] = &[
 ];
 
 /// `GET /providers`
-pub(crate) async fn providers(call: Call) -> Json<Value> {
+pub(crate) async fn providers(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Json<Value>, ApiError> {
+    api.authorize_own(&call, Action::ProviderGetAll)?;
     let wanted = call.argument("name");
     let named = PROVIDERS
         .iter()
@@ -31,7 +36,7 @@ pub(crate) async fn providers(call: Call) -> Json<Value> {
     let providers: Vec<Value> = named
         .map(|name| json!({"name": name, "description": "XDP steering with user-space amphorae."}))
         .collect();
-    Json(json!({"providers": providers}))
+    Ok(Json(json!({"providers": providers})))
 }
 
 /// `GET /quotas`: only projects with limits of their own are listed, and there are none.

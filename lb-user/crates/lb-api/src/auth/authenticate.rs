@@ -1,0 +1,44 @@
+//! The request's caller, before anything else is looked at.
+
+use axum::{
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+
+use crate::{
+    auth::{AuthStrategy, Caller},
+    path,
+    state::ApiState,
+};
+
+/// What is answered to everyone (contract 1.3), in canonical spelling.
+const OPEN_PATHS: &[&str] = &["/", "/healthcheck"];
+
+/// Layer: puts the [`Caller`] into the request, or refuses it.
+pub(crate) async fn authenticate(
+    State(api): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = if is_open(&request) {
+        Caller::default()
+    } else {
+        match api.config().auth_strategy {
+            AuthStrategy::Noauth => Caller {
+                is_admin: true,
+                ..Caller::from_headers(request.headers())
+            },
+            AuthStrategy::Testing => Caller::from_headers(request.headers()),
+        }
+    };
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+fn is_open(request: &Request) -> bool {
+    // A preflight carries no token.
+    *request.method() == Method::OPTIONS
+        || OPEN_PATHS.contains(&path::canonical(request.uri().path()).as_str())
+}

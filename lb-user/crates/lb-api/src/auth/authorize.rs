@@ -1,0 +1,90 @@
+//! Whether the caller may, asked of the policy.
+
+use axum::http::StatusCode;
+use lb_model::{fault::Fault, id::LoadBalancerId};
+use lb_policy::Action;
+
+use crate::{auth::AuthStrategy, call::Call, error::ApiError, state::ApiState};
+
+impl ApiState {
+    /// Whether the caller may do `action` to an object of `project`.
+    pub(crate) fn authorize(
+        &self,
+        call: &Call,
+        action: Action,
+        project: &str,
+    ) -> Result<(), ApiError> {
+        self.may(call, action, Some(project))
+            .then_some(())
+            .ok_or_else(|| refused(action))
+    }
+
+    /// The same for what belongs to the service (amphorae, flavors, providers): judged by the
+    /// caller's own project.
+    pub(crate) fn authorize_own(&self, call: &Call, action: Action) -> Result<(), ApiError> {
+        self.may(call, action, call.caller().project_id.as_deref())
+            .then_some(())
+            .ok_or_else(|| refused(action))
+    }
+
+    /// The same for what is part of a load balancer; `missing` when there is none of that id.
+    pub(crate) async fn authorize_part(
+        &self,
+        call: &Call,
+        action: Action,
+        owner: LoadBalancerId,
+        missing: Fault,
+    ) -> Result<(), ApiError> {
+        // Saves the look-up. The operation itself finds out whether the object exists.
+        if call.caller().is_admin {
+            return Ok(());
+        }
+        let project = self.store().project_of(owner).await?;
+        self.authorize(call, action, &project.ok_or(missing)?)
+    }
+
+    /// Of which project a list may show objects: of all (`None`) for those who pass the `global`
+    /// rule and name none, else of the caller's own.
+    pub(crate) fn authorize_list(
+        &self,
+        call: &Call,
+        global: Action,
+        own: Action,
+    ) -> Result<Option<String>, ApiError> {
+        let asked = call.argument("project_id");
+        if self.may(call, global, asked) {
+            return Ok(asked.map(str::to_owned));
+        }
+        let project = asked.or(call.caller().project_id.as_deref());
+        let project = project.ok_or_else(|| refused(own))?;
+        self.authorize(call, own, project)?;
+        Ok(Some(project.to_owned()))
+    }
+
+    /// The project of what a request makes: the body's, else the caller's, else without
+    /// authentication the configured one.
+    pub(crate) fn project_of_new(
+        &self,
+        call: &Call,
+        named: Option<&str>,
+    ) -> Result<String, ApiError> {
+        let config = self.config();
+        let fallback = (config.auth_strategy == AuthStrategy::Noauth)
+            .then_some(config.default_project.as_str());
+        let project = named.or(call.project()).or(fallback);
+        project.map(str::to_owned).ok_or_else(|| {
+            ApiError::invalid("Missing project ID in request where one is required.")
+        })
+    }
+
+    fn may(&self, call: &Call, _action: Action, _project: Option<&str>) -> bool {
+        call.caller().is_admin
+    }
+}
+
+fn refused(action: Action) -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        format!("Policy does not allow this request to be performed: {action}."),
+    )
+}
