@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{Config, Sources},
+    config::{Config, Sources, simulated},
     failure::Failure,
 };
 
@@ -35,7 +35,7 @@ enum Command {
     /// XDP, addresses and amphorae of this host.
     Agent(role::agent::Options),
     /// Server and agent in one process, for one host.
-    AllInOne,
+    AllInOne(role::all_in_one::Options),
     /// One amphora; started by the agent only.
     #[command(hide = true)]
     Amphora(role::amphora::Options),
@@ -69,18 +69,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
+    let simulated = matches!(&arguments.command, Command::AllInOne(options) if options.simulate);
     let sources = Sources {
         file: arguments.config,
         settings: arguments.settings,
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
+        defaults: simulated.then_some(simulated::DEFAULTS),
     };
     let load = || Config::load(&sources);
     match arguments.command {
         Command::Server => role::server::run(&load()?),
         Command::Agent(options) => role::agent::run(&load()?, &options),
-        Command::AllInOne => role::all_in_one::run(&load()?),
+        Command::AllInOne(options) => role::all_in_one::run(&load()?, &options),
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),

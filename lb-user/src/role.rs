@@ -5,4 +5,5 @@ pub(crate) mod agent;
 pub(crate) mod all_in_one;
 pub(crate) mod amphora;
 pub(crate) mod process;
+mod ready;
 pub(crate) mod server;

@@ -10,7 +10,7 @@ use super::ConfigError;
 /// key. Others with this prefix (LBAAS_LOG, LBAAS_CONFIG) are no settings.
 const ENV_PREFIX: &str = "LBAAS_";
 /// Settings outside every section, which have no `__`.
-const ENV_TOP_LEVEL: [&str; 2] = ["state_dir", "run_dir"];
+const ENV_TOP_LEVEL: [&str; 3] = ["state_dir", "run_dir", "networks"];
 
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +59,17 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
+    /// Lays defaults that are written as a file over what is there.
+    pub(crate) fn defaults(&mut self, text: &str) -> Result<(), ConfigError> {
+        self.text(&Origin::Default, text)
+    }
+
     /// Lays a file over what is there.
     pub(crate) fn file(&mut self, path: &std::path::Path, text: &str) -> Result<(), ConfigError> {
-        let origin = Origin::File(path.to_owned());
+        self.text(&Origin::File(path.to_owned()), text)
+    }
+
+    fn text(&mut self, origin: &Origin, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| {
                 text.get(..span.start)
@@ -77,7 +85,7 @@ impl Layers {
                 fix: format!("not TOML: {}", error.message()),
             }
         })?;
-        merge(&mut self.root, nodes(table, &origin));
+        merge(&mut self.root, nodes(table, origin));
         Ok(())
     }
 

@@ -30,6 +30,7 @@ fn load(
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
+        defaults: None,
     })
 }
 
@@ -212,4 +213,33 @@ fn what_is_shown_reads_back_as_the_same() {
         first.contains("192.0.2.10") && first.contains("10.0.0.0/8"),
         "{first}"
     );
+}
+
+#[test]
+fn a_simulated_host_has_networks_and_free_ports_unless_told_otherwise() {
+    let simulated = |environment: &[(&str, &str)]| {
+        Config::load(&Sources {
+            file: None,
+            settings: Vec::new(),
+            environment: environment
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            defaults: Some(simulated::DEFAULTS),
+        })
+        .unwrap()
+    };
+    let config = simulated(&[]);
+    assert_eq!(config.controller.sync_listen.port(), 0);
+    assert_eq!(config.networks.len(), 2);
+    let id = "3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11";
+    let config = simulated(&[
+        ("LBAAS_CONTROLLER__SYNC_LISTEN", "127.0.0.1:7"),
+        (
+            "LBAAS_NETWORKS",
+            &format!("[{{id=\"{id}\", name=\"n\", segment=1}}]"),
+        ),
+    ]);
+    assert_eq!(config.controller.sync_listen.port(), 7);
+    assert_eq!(config.networks.len(), 1);
 }

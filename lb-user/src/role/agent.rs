@@ -5,7 +5,7 @@
 use std::{path::Path, time::Duration};
 
 use clap::Args;
-use lb_agent::{AgentConfig, Origin};
+use lb_agent::{AgentConfig, Origin, Simulation};
 use lb_store::StateLock;
 use lb_wire::ca::read_agent_credentials;
 use tokio::time::Instant;
@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use crate::{
     config::Config,
     failure::Failure,
-    role::process::{require_root, run_until_signal},
+    role::{
+        process::{require_root, run_until_signal},
+        ready,
+    },
 };
 
 /// How long an agent waits for its credentials to appear.
@@ -26,9 +29,15 @@ pub(crate) struct Options {
     /// Removes everything an agent of this configuration made on this host, and ends.
     #[arg(long)]
     teardown: bool,
+    /// Speaks the real protocol but carries nothing: no kernel, no root. For tests.
+    #[arg(long, conflicts_with = "teardown")]
+    simulate: bool,
 }
 
 pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    if options.simulate {
+        return simulate(config);
+    }
     require_root()?;
     let agent = agent_config(config)?;
     lb_telemetry::logging::init();
@@ -55,6 +64,27 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     });
     drop(lock);
     outcome
+}
+
+/// Carries nothing and says it does.
+fn simulate(config: &Config) -> Result<(), Failure> {
+    lb_telemetry::logging::init();
+    let simulation = simulation(config, config.agent.server.clone());
+    await_credentials(&simulation.credentials)?;
+    run_until_signal(async |shutdown| {
+        lb_agent::simulate(simulation, || ready::tell("agent", None, None), shutdown)
+            .await
+            .map_err(Failure::failed)
+    })
+}
+
+/// What a simulated agent of this configuration is told.
+pub(crate) fn simulation(config: &Config, server: String) -> Simulation {
+    Simulation {
+        host: config.agent.host.clone(),
+        server,
+        credentials: config.agent.credentials.clone(),
+    }
 }
 
 /// The agent's part of the configuration, complete or refused.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     role::{
         addresses,
         process::{bind, run_until_signal},
+        ready,
     },
 };
 
@@ -41,6 +42,13 @@ pub(crate) struct Prepared {
     api: TcpListener,
     sync: TcpListener,
     authority: CertificateAuthority,
+}
+
+impl Prepared {
+    /// Where agents connect: with the port that was really bound.
+    pub(crate) fn sync_address(&self) -> Result<SocketAddr, Failure> {
+        self.sync.local_addr().map_err(Failure::failed)
+    }
 }
 
 /// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
@@ -99,6 +107,7 @@ pub(crate) async fn serve(
         .map_err(Failure::failed)?;
     let credentials = authority.issue_server().map_err(Failure::failed)?;
     let tls = tls::server_config(&credentials).map_err(Failure::failed)?;
+    let bound = (api.local_addr(), sync.local_addr());
     let sync = tokio::net::TcpListener::from_std(sync).map_err(Failure::failed)?;
     let controller = Controller::new(
         store.clone(),
@@ -108,6 +117,8 @@ pub(crate) async fn serve(
         },
     );
     let state = ApiState::new(store.clone(), api_config(config));
+    // Both sockets queue what comes from here on.
+    ready::tell(role, bound.0.ok(), bound.1.ok());
     let served = tokio::join!(
         lb_wire::server::serve(sync, tls, Arc::clone(&controller), shutdown.clone()),
         controller.converge(shutdown.clone()),

@@ -22,6 +22,7 @@ mod planner;
 mod reports;
 mod run;
 mod seal;
+mod simulate;
 pub mod supervisor;
 mod sync;
 
@@ -29,3 +30,4 @@ pub use config::{AgentConfig, Interface};
 pub use error::{Error, Result};
 pub use origin::Origin;
 pub use run::{run, teardown};
+pub use simulate::{Simulation, simulate};
