@@ -5,12 +5,15 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use lb_model::fault::Fault;
 use lb_store::{NetworkError, SecretError, StoreError};
 use serde_json::{Value, json};
+
+/// When to ask again after a 503.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +62,15 @@ impl ApiError {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "The request could not be completed.",
+        )
+    }
+
+    /// The database is away: the same request may be sent again, which a header says when.
+    pub(crate) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::warn!(error = cause, "request cannot be answered now");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The database does not answer; try again.",
         )
     }
 
@@ -112,7 +124,12 @@ fn fault(status: StatusCode, text: &str) -> Value {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body())).into_response()
+        let mut response = (self.status, Json(self.body())).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 
@@ -140,6 +157,7 @@ impl From<StoreError> for ApiError {
             StoreError::Refused(fault) => (*fault).into(),
             StoreError::Network(error) => error.into(),
             StoreError::Secret(error) => error.into(),
+            StoreError::Unavailable(_) | StoreError::Contended(_) => Self::unavailable(&error),
             other => Self::internal(&other),
         }
     }

@@ -186,7 +186,7 @@ impl Controller {
     pub(crate) async fn change<T: Send>(
         &self,
         id: LoadBalancerId,
-        change: impl FnOnce(&mut lb_model::tree::Tree) -> T + Send,
+        mut change: impl FnMut(&mut lb_model::tree::Tree) -> T + Send,
     ) -> Result<Option<T>, ControlError> {
         match self.store.change_tree(id, |tree| Ok(change(tree))).await {
             Ok(value) => Ok(Some(value)),

@@ -13,7 +13,7 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Builder, Connection, Row},
+    db::{Builder, Connection, Row, query},
     decode::push_ids,
     error::StoreError,
     ports::amphora_slots,
@@ -78,7 +78,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn amphora(&self, id: AmphoraId) -> Result<Option<AmphoraRow>, StoreError> {
-        let row = sqlx::query(SELECT_ONE)
+        let row = query(SELECT_ONE)
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -96,7 +96,7 @@ impl Store {
         update: &AmphoraUpdate,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin_write().await?;
-        let done = sqlx::query(UPDATE)
+        let done = query(UPDATE)
             .bind(id.to_string())
             .bind(&update.host)
             .bind(update.role.as_str())
@@ -155,7 +155,7 @@ pub(crate) async fn ensure(
     owner: &LoadBalancer,
 ) -> Result<Slots, StoreError> {
     let owner_id = owner.id.to_string();
-    let rows = sqlx::query(SELECT_SLOTS)
+    let rows = query(SELECT_SLOTS)
         .bind(&owner_id)
         .fetch_all(&mut *connection)
         .await?;
@@ -168,11 +168,11 @@ pub(crate) async fn ensure(
             slots.0.push((slot, id));
             continue;
         }
-        sqlx::query(DELETE_PORTS)
+        query(DELETE_PORTS)
             .bind(id.to_string())
             .execute(&mut *connection)
             .await?;
-        sqlx::query(DELETE_SLOT)
+        query(DELETE_SLOT)
             .bind(&owner_id)
             .bind(i64::from(slot))
             .execute(&mut *connection)

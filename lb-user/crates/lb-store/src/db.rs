@@ -5,6 +5,9 @@
 //! everywhere else keeps to what PostgreSQL also understands (`migrations/` says the rules), so only
 //! this file names the engine.
 
+mod connection;
+mod row;
+
 use std::{path::Path, time::Duration};
 
 use sqlx::{
@@ -14,17 +17,16 @@ use sqlx::{
 
 use crate::error::StoreError;
 
-pub(crate) type Engine = sqlx::Sqlite;
-pub(crate) type Pool = sqlx::SqlitePool;
-pub(crate) type Connection = sqlx::SqliteConnection;
-pub(crate) type Row = sqlx::sqlite::SqliteRow;
-pub(crate) type Transaction = sqlx::Transaction<'static, Engine>;
-pub(crate) type Builder = sqlx::QueryBuilder<Engine>;
+pub(crate) use crate::sql::{Builder, query, query_scalar};
+pub(crate) use connection::{Connection, On, Pool, Transaction};
+pub(crate) use row::{Cell, Row};
 
 /// Name of the database in the state directory.
 const DATABASE_FILE: &str = "lbaas.db";
 /// How long a statement waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements a connection keeps: more than there are, lists of all sizes included.
+const STATEMENTS_KEPT: usize = 1_000;
 /// Connections that only read.
 const READERS_MAX: u32 = 4;
 
@@ -46,7 +48,8 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENTS_KEPT);
         let write = SqlitePoolOptions::new()
             .min_connections(1)
             .max_connections(1)
@@ -57,6 +60,9 @@ impl Database {
             .max_connections(READERS_MAX)
             .connect_with(options.create_if_missing(false).read_only(true))
             .await?;
-        Ok(Self { read, write })
+        Ok(Self {
+            read: Pool::Sqlite(read),
+            write: Pool::Sqlite(write),
+        })
     }
 }

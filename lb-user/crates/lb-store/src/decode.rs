@@ -12,7 +12,6 @@ use lb_model::{
     },
     tree::Tree,
 };
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::{
@@ -105,10 +104,7 @@ pub(crate) async fn load(
 
 /// Appends the ids as bound parameters and closes the list.
 pub(crate) fn push_ids(query: &mut Builder, ids: &[LoadBalancerId]) {
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id.to_string());
-    }
+    query.push_list(ids.iter().map(ToString::to_string));
     query.push(")");
 }
 

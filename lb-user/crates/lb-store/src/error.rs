@@ -48,12 +48,50 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("database migration failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The database does not answer, or not any more. What was asked for may be asked for again.
+    #[error("the database does not answer: {0}")]
+    Unavailable(sqlx::Error),
+    /// Another transaction was in the way, and this one was undone. Tried again here first.
+    #[error("the database is contended: {0}")]
+    Contended(sqlx::Error),
     /// The database failed.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// Random numbers, encryption or the commit task failed.
     #[error("internal: {0}")]
     Internal(&'static str),
+}
+
+/// SQLSTATE classes and codes (PostgreSQL) that mean the server is not there: connections broken,
+/// shutting down, starting, or too many.
+const UNAVAILABLE: &[&str] = &["08", "57P", "53300"];
+/// Serialization failure and deadlock.
+const CONTENDED: &[&str] = &["40001", "40P01"];
+/// A text that the database cannot hold (it has a NUL character).
+const NO_TEXT: &[&str] = &["22021", "22P05"];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::WorkerCrashed => return Self::Unavailable(error),
+            _ours => return Self::Database(error),
+        };
+        let is = |codes: &[&str]| codes.iter().any(|known| code.starts_with(known));
+        if is(CONTENDED) {
+            Self::Contended(error)
+        } else if is(NO_TEXT) {
+            Fault::invalid("A text holds a character that cannot be stored.".to_owned()).into()
+        } else if code.len() == 5 && is(UNAVAILABLE) {
+            Self::Unavailable(error)
+        } else {
+            Self::Database(error)
+        }
+    }
 }
 
 impl From<Fault> for StoreError {
@@ -69,7 +107,7 @@ impl From<StoreError> for Fault {
             StoreError::Refused(fault) => *fault,
             StoreError::Network(error) => error.into(),
             StoreError::Secret(error) => error.into(),
-            StoreError::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+            StoreError::Unavailable(_) | StoreError::Contended(_) => {
                 Self::Unavailable("The database does not answer; try again.".to_owned())
             }
             ours => Self::Bug(ours.to_string()),

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use lb_model::time::Timestamp;
 
 use crate::{
-    db::Connection,
+    db::{Connection, query},
     error::StoreError,
     sql::{Reader, to_json},
     store::{Store, now},
@@ -35,7 +35,7 @@ impl Store {
         name: &str,
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<(), StoreError> {
-        sqlx::query(UPSERT)
+        query(UPSERT)
             .bind(name)
             .bind(to_json(addresses)?)
             .bind(now().0)
@@ -71,7 +71,7 @@ const UPSERT: &str = "INSERT INTO hosts (name, addresses, last_seen) VALUES ($1,
 pub(crate) const STATEMENTS: &[&str] = &[SELECT, UPSERT];
 
 async fn load(connection: &mut Connection) -> Result<Vec<Host>, StoreError> {
-    let rows = sqlx::query(SELECT).fetch_all(connection).await?;
+    let rows = query(SELECT).fetch_all(connection).await?;
     let hosts = rows.iter().map(|row| {
         let read = Reader::new("hosts", row);
         Ok(Host {

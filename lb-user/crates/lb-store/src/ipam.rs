@@ -1,8 +1,8 @@
 //! Addresses: taken and freed only inside the write transaction of the change that needs them.
 //!
-//! `UNIQUE (network_id, address)` is the truth; the search before it only finds a candidate, and the
-//! one writing connection makes it the right one. Addresses of the hosts that carry amphorae are
-//! never given out.
+//! `UNIQUE (network_id, address)` is the truth; the search before it only finds a candidate, and
+//! where another server was faster the next one is tried. Addresses of the hosts that carry amphorae
+//! are never given out.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora,
-    db::{Connection, Row},
+    db::{Connection, Row, query, query_scalar},
     error::{NetworkError, StoreError},
     host,
     network::{Subnet, number},
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn all_ports(&self) -> Result<Vec<Port>, StoreError> {
-        let rows = sqlx::query(SELECT_ALL)
+        let rows = query(SELECT_ALL)
             .fetch_all(&self.inner.database.read)
             .await?;
         rows.iter().map(port).collect()
@@ -66,7 +66,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn port(&self, id: PortId) -> Result<Option<Port>, StoreError> {
-        let row = sqlx::query(SELECT_ONE)
+        let row = query(SELECT_ONE)
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -102,24 +102,29 @@ impl Store {
             .subnet(claim.subnet_id)
             .ok_or(NetworkError::SubnetNotFound(claim.subnet_id))?;
         let hosts = host::addresses(connection).await?;
-        let taken = taken(connection, subnet, &hosts).await?;
-        let address = match claim.wanted {
-            Some(wanted) => check_wanted(subnet, &taken, wanted)?,
-            None => self.next_free(subnet, &taken)?,
-        };
-        let port = Port {
-            id: PortId(Uuid::new_v4()),
-            load_balancer_id: claim.load_balancer_id,
-            project_id: claim.project_id.to_owned(),
-            purpose: claim.purpose,
-            amphora_id: claim.amphora_id,
-            network_id: network.id,
-            subnet_id: subnet.id,
-            address,
-            created_at: now(),
-        };
-        insert(connection, &port).await?;
-        Ok(port)
+        let mut taken = taken(connection, subnet, &hosts).await?;
+        loop {
+            let address = match claim.wanted {
+                Some(wanted) => check_wanted(subnet, &taken, wanted)?,
+                None => self.next_free(subnet, &taken)?,
+            };
+            let port = Port {
+                id: PortId(Uuid::new_v4()),
+                load_balancer_id: claim.load_balancer_id,
+                project_id: claim.project_id.to_owned(),
+                purpose: claim.purpose,
+                amphora_id: claim.amphora_id,
+                network_id: network.id,
+                subnet_id: subnet.id,
+                address,
+                created_at: now(),
+            };
+            if insert(connection, &port).await? {
+                return Ok(port);
+            }
+            // Another server was faster.
+            taken.insert(number(address));
+        }
     }
 
     fn next_free(&self, subnet: &Subnet, taken: &HashSet<u128>) -> Result<IpAddr, NetworkError> {
@@ -153,7 +158,7 @@ impl Store {
             };
             let is_vip = matches!(port.purpose, PortPurpose::Vip | PortPurpose::AdditionalVip);
             if !is_vip && !missing.remove(&have) {
-                sqlx::query(DELETE_ONE)
+                query(DELETE_ONE)
                     .bind(port.id.to_string())
                     .execute(&mut *connection)
                     .await?;
@@ -194,7 +199,7 @@ pub(crate) async fn load_ports(
     connection: &mut Connection,
     owner: LoadBalancerId,
 ) -> Result<Vec<Port>, StoreError> {
-    let rows = sqlx::query(SELECT_OWNED)
+    let rows = query(SELECT_OWNED)
         .bind(owner.to_string())
         .fetch_all(connection)
         .await?;
@@ -216,7 +221,8 @@ fn port(row: &Row) -> Result<Port, StoreError> {
     })
 }
 
-async fn insert(connection: &mut Connection, port: &Port) -> Result<(), StoreError> {
+/// Says whether the address was free. Waits for another transaction that is about to take it.
+async fn insert(connection: &mut Connection, port: &Port) -> Result<bool, StoreError> {
     let row = NewRow::new(PORTS, port.id.0)
         .text("load_balancer_id", port.load_balancer_id)
         .text("project_id", &port.project_id)
@@ -226,12 +232,7 @@ async fn insert(connection: &mut Connection, port: &Port) -> Result<(), StoreErr
         .text("subnet_id", port.subnet_id)
         .text("address", port.address)
         .int("created_at", port.created_at.0);
-    match row.upsert(connection).await {
-        Err(StoreError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
-            Err(NetworkError::AddressInUse(port.address).into())
-        }
-        other => other,
-    }
+    row.insert_unless_taken(connection).await
 }
 
 /// Addresses of a subnet that nobody may get: ports and hosts.
@@ -240,7 +241,7 @@ async fn taken(
     subnet: &Subnet,
     hosts: &BTreeSet<IpAddr>,
 ) -> Result<HashSet<u128>, StoreError> {
-    let rows: Vec<String> = sqlx::query_scalar(SELECT_TAKEN)
+    let rows: Vec<String> = query_scalar(SELECT_TAKEN)
         .bind(subnet.id.to_string())
         .fetch_all(connection)
         .await?;

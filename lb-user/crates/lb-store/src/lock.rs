@@ -1,7 +1,10 @@
-//! One process at a time on a state directory.
+//! Who may go on alone: one process on a state directory, one transaction on a row.
 //!
-//! The lock is the kernel's (`flock`): it ends with the process, however that ends. What is written
-//! into the file only tells the next one who it was.
+//! The state directory's lock is the kernel's (`flock`): it ends with the process, however that ends.
+//! What is written into the file only tells the next one who it was. A row's lock
+//! ([`lock_row`]) is the database's and ends with the transaction; rows are locked in one order
+//! everywhere: load balancer, quota, address, secret. Where two transactions still meet head on, the
+//! database undoes one, which is run again ([`Attempts`]).
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -9,7 +12,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::StoreError;
+use crate::{
+    db::{Transaction, query},
+    error::StoreError,
+};
+
+/// How often a transaction is run again that had to give way.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Keeps a row for this transaction until its end; on SQLite the one writing transaction has it
+/// anyway. `sql` selects the row by `$1`. Says whether there is such a row.
+pub(crate) async fn lock_row(
+    transaction: &mut Transaction,
+    sql: &'static str,
+    id: impl std::fmt::Display,
+) -> Result<bool, StoreError> {
+    let row = query(sql)
+        .bind(id.to_string())
+        .locking()
+        .fetch_optional(transaction)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Counts how often a transaction was run.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts(u32);
+
+impl Attempts {
+    /// Whether to run it again: it was undone for another's sake, and not too often yet.
+    pub(crate) fn again(&mut self, error: &StoreError) -> bool {
+        self.0 += 1;
+        matches!(error, StoreError::Contended(_)) && self.0 < ATTEMPTS_MAX
+    }
+}
 
 /// Name of the lock file in the state directory.
 const LOCK_FILE: &str = "lock";

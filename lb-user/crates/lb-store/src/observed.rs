@@ -10,10 +10,9 @@ use lb_model::{
     id::{ListenerId, LoadBalancerId, MemberId},
     spec::{ListenerReport, LoadBalancerReport, MemberReport},
 };
-use sqlx::Row as _;
 
 use crate::{
-    db::Connection,
+    db::{Connection, query},
     error::StoreError,
     sql::{Reader, counter},
     store::{Store, now},
@@ -80,7 +79,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn forget_connections(&self, host: &str) -> Result<(), StoreError> {
-        sqlx::query(FORGET)
+        query(FORGET)
             .bind(host)
             .execute(&self.inner.database.write)
             .await?;
@@ -95,7 +94,7 @@ impl Store {
         &self,
         owner: LoadBalancerId,
     ) -> Result<HashMap<ListenerId, Stats>, StoreError> {
-        let rows = sqlx::query(SELECT_STATS)
+        let rows = query(SELECT_STATS)
             .bind(owner.to_string())
             .fetch_all(&self.inner.database.read)
             .await?;
@@ -132,7 +131,7 @@ pub(crate) async fn load_health(
     connection: &mut Connection,
     owner: LoadBalancerId,
 ) -> Result<HashMap<MemberId, bool>, StoreError> {
-    let rows = sqlx::query(SELECT_HEALTH)
+    let rows = query(SELECT_HEALTH)
         .bind(owner.to_string())
         .fetch_all(connection)
         .await?;
@@ -193,7 +192,7 @@ async fn record_listener(
     report: &ListenerReport,
 ) -> Result<(), StoreError> {
     let id = report.id.to_string();
-    let row = sqlx::query(SELECT_LAST)
+    let row = query(SELECT_LAST)
         .bind(&id)
         .bind(host)
         .fetch_optional(&mut *connection)
@@ -207,7 +206,7 @@ async fn record_listener(
     let [bytes_in, bytes_out, total, errors] = reported.map(counter);
     let active = counter(report.active_connections);
     let Some(row) = row else {
-        sqlx::query(FIRST_STATS)
+        query(FIRST_STATS)
             .bind(id)
             .bind(host)
             .bind(owner.to_string())
@@ -231,7 +230,7 @@ async fn record_listener(
         return Ok(());
     }
     let [last_in, last_out, last_total, last_errors, _active] = last;
-    sqlx::query(ADD_STATS)
+    query(ADD_STATS)
         .bind(id)
         .bind(host)
         .bind(growth(last_in, bytes_in))
@@ -257,7 +256,7 @@ async fn record_member(
     let Some(up) = report.up else {
         return Ok(());
     };
-    sqlx::query(UPSERT_HEALTH)
+    query(UPSERT_HEALTH)
         .bind(report.member_id.to_string())
         .bind(owner.to_string())
         .bind(up)

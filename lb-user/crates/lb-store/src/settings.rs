@@ -1,7 +1,11 @@
 //! Named values of the installation as a whole, such as the epoch that orders desired state across
 //! restored backups.
 
-use crate::{error::StoreError, store::Store};
+use crate::{
+    db::{query, query_scalar},
+    error::StoreError,
+    store::Store,
+};
 
 impl Store {
     /// A setting, when it was ever set.
@@ -9,7 +13,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let value = sqlx::query_scalar(SELECT)
+        let value = query_scalar(SELECT)
             .bind(name)
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -21,7 +25,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        sqlx::query(UPSERT)
+        query(UPSERT)
             .bind(name)
             .bind(value)
             .execute(&self.inner.database.write)

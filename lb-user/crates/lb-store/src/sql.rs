@@ -5,12 +5,17 @@
 //! only what differs is written; its statement is made from its column names, which are constants of
 //! this crate.
 
+mod query;
+
 use std::str::FromStr;
 
 use lb_model::time::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
+
+#[cfg(test)]
+pub(crate) use query::prepare;
+pub(crate) use query::{Builder, Query, query, query_scalar};
 
 use crate::{
     db::{Connection, Row},
@@ -93,38 +98,71 @@ impl NewRow {
 
     /// Inserts the row, or replaces the one with its id.
     pub(crate) fn upsert_sql(&self) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|(name, _value)| *name).collect();
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        let names = self.columns.iter().skip(1);
         let updates: Vec<String> = names
-            .iter()
-            .skip(1)
-            .map(|name| format!("{name} = excluded.{name}"))
+            .map(|(name, _value)| format!("{name} = excluded.{name}"))
             .collect();
         format!(
-            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {}",
+            "{} (id) DO UPDATE SET {}",
+            self.on_conflict_sql(),
+            updates.join(", ")
+        )
+    }
+
+    fn insert_sql(&self) -> String {
+        format!("{} DO NOTHING", self.on_conflict_sql())
+    }
+
+    fn on_conflict_sql(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _value)| *name).collect();
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        format!(
+            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT",
             self.table,
             names.join(", "),
             places.join(", "),
-            updates.join(", "),
         )
+    }
+
+    /// Inserts the row unless one of its unique values is taken; says whether it did.
+    pub(crate) async fn insert_unless_taken(
+        self,
+        connection: &mut Connection,
+    ) -> Result<bool, StoreError> {
+        let values = self.columns.iter().map(|(_name, value)| value.clone());
+        let query = values.fold(Query::built(self.insert_sql()), Query::bind);
+        Ok(query.execute(connection).await?.rows_affected() > 0)
     }
 
     pub(crate) async fn upsert(self, connection: &mut Connection) -> Result<(), StoreError> {
         // Table and columns are constants of this crate, values are bound.
-        let mut query = sqlx::query(AssertSqlSafe(self.upsert_sql()));
-        for (_name, value) in self.columns {
-            query = match value {
-                Value::Text(text) => query.bind(text),
-                Value::OptText(text) => query.bind(text),
-                Value::Int(number) => query.bind(number),
-                Value::OptInt(number) => query.bind(number),
-                Value::Bool(flag) => query.bind(flag),
-            };
-        }
+        let values = self.columns.iter().map(|(_name, value)| value.clone());
+        let query = values.fold(Query::built(self.upsert_sql()), Query::bind);
         query.execute(connection).await?;
         Ok(())
     }
 }
+
+macro_rules! value_from {
+    ($($from:ty => |$it:ident| $value:expr),+ $(,)?) => {$(
+        impl From<$from> for Value {
+            fn from($it: $from) -> Self {
+                $value
+            }
+        }
+    )+};
+}
+
+value_from!(
+    String => |text| Self::Text(text),
+    &String => |text| Self::Text(text.clone()),
+    &str => |text| Self::Text(text.to_owned()),
+    Option<String> => |text| Self::OptText(text),
+    Option<&str> => |text| Self::OptText(text.map(str::to_owned)),
+    i64 => |number| Self::Int(number),
+    Option<i64> => |number| Self::OptInt(number),
+    bool => |flag| Self::Bool(flag),
+);
 
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
@@ -147,15 +185,15 @@ impl<'r> Reader<'r> {
     }
 
     pub(crate) fn text(&self, column: &str) -> Result<String, StoreError> {
-        Ok(self.row.try_get(column)?)
+        self.row.try_get(column)
     }
 
     pub(crate) fn opt_text(&self, column: &str) -> Result<Option<String>, StoreError> {
-        Ok(self.row.try_get(column)?)
+        self.row.try_get(column)
     }
 
     pub(crate) fn bool(&self, column: &str) -> Result<bool, StoreError> {
-        Ok(self.row.try_get(column)?)
+        self.row.try_get(column)
     }
 
     pub(crate) fn parse<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
@@ -211,15 +249,4 @@ impl<'r> Reader<'r> {
     fn corrupt(&self, column: &str, what: impl std::fmt::Display) -> StoreError {
         StoreError::Corrupt(format!("{}.{column}: {what}", self.table))
     }
-}
-
-/// Asks the database whether it understands a statement.
-#[cfg(test)]
-pub(crate) async fn prepare(connection: &mut Connection, sql: String) -> Result<(), sqlx::Error> {
-    use sqlx::{Executor as _, SqlSafeStr as _};
-
-    connection
-        .prepare(AssertSqlSafe(sql).into_sql_str())
-        .await?;
-    Ok(())
 }

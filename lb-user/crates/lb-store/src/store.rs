@@ -14,7 +14,7 @@ use lb_model::{id::SubnetId, time::Timestamp};
 use tokio::sync::watch;
 
 use crate::{
-    db::{Database, Transaction},
+    db::{Database, Transaction, query},
     error::StoreError,
     lock::StateLock,
     network::NetworkDriver,
@@ -100,9 +100,7 @@ impl Store {
     /// # Errors
     /// What it answers instead.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1")
-            .execute(&self.inner.database.read)
-            .await?;
+        query("SELECT 1").execute(&self.inner.database.read).await?;
         Ok(())
     }
 
@@ -113,11 +111,11 @@ impl Store {
     }
 
     pub(crate) async fn begin_write(&self) -> Result<Transaction, StoreError> {
-        Ok(self.inner.database.write.begin().await?)
+        self.inner.database.write.begin().await
     }
 
     pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
-        Ok(self.inner.database.read.begin().await?)
+        self.inner.database.read.begin_read().await
     }
 
     /// Commits and wakes, also when the caller is dropped meanwhile.
@@ -131,7 +129,7 @@ impl Store {
             done
         });
         match commit.await {
-            Ok(Some(done)) => Ok(done?),
+            Ok(Some(done)) => done,
             Ok(None) | Err(_) => Err(StoreError::Internal("the commit was not finished")),
         }
     }

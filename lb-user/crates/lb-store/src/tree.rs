@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora::{self, AmphoraRow},
-    db::Connection,
+    db::{Connection, query, query_scalar},
     decode::{Loaded, load},
     encode::{
         Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
@@ -30,6 +30,7 @@ use crate::{
     },
     error::StoreError,
     ipam::load_ports,
+    lock::{Attempts, lock_row},
     observed::load_health,
     ports::Port,
     sql::Reader,
@@ -67,7 +68,8 @@ pub struct Carried {
 
 impl Store {
     /// Creates a load balancer: reserves its VIPs, then stores the tree that `build` makes with them.
-    /// The topology says how many addresses beside the VIP its subnet must have left.
+    /// The topology says how many addresses beside the VIP its subnet must have left. `build` is
+    /// called again when the transaction had to give way to another.
     ///
     /// # Errors
     /// [`StoreError::Network`] when the VIPs cannot be had, [`StoreError::Refused`] when what was asked
@@ -78,10 +80,31 @@ impl Store {
         project_id: &str,
         vips: &VipRequest,
         topology: Topology,
-        build: F,
+        mut build: F,
     ) -> Result<Tree, StoreError>
     where
-        F: FnOnce(Vips) -> Result<Tree, Fault> + Send,
+        F: FnMut(Vips) -> Result<Tree, Fault> + Send,
+    {
+        let mut attempts = Attempts::default();
+        loop {
+            let created = self.try_create(id, project_id, vips, topology, &mut build);
+            match created.await {
+                Err(error) if attempts.again(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_create<F>(
+        &self,
+        id: LoadBalancerId,
+        project_id: &str,
+        vips: &VipRequest,
+        topology: Topology,
+        build: &mut F,
+    ) -> Result<Tree, StoreError>
+    where
+        F: FnMut(Vips) -> Result<Tree, Fault> + Send,
     {
         let mut transaction = self.begin_write().await?;
         let vips = self
@@ -121,17 +144,38 @@ impl Store {
         Ok(load(&mut transaction, ids).await?.trees)
     }
 
-    /// Changes a load balancer by `change`, all or nothing.
+    /// Changes a load balancer by `change`, all or nothing. Changes of one load balancer follow each
+    /// other, whichever server makes them; `change` is called again when the database made the
+    /// transaction give way to another.
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the fault of `change`, or a 404 when there is no such load
     /// balancer; nothing has changed then.
-    pub async fn change_tree<T, F>(&self, id: LoadBalancerId, change: F) -> Result<T, StoreError>
+    pub async fn change_tree<T, F>(
+        &self,
+        id: LoadBalancerId,
+        mut change: F,
+    ) -> Result<T, StoreError>
     where
-        F: FnOnce(&mut Tree) -> Result<T, Fault> + Send,
+        F: FnMut(&mut Tree) -> Result<T, Fault> + Send,
+        T: Send,
+    {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_change(id, &mut change).await {
+                Err(error) if attempts.again(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_change<T, F>(&self, id: LoadBalancerId, change: &mut F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut Tree) -> Result<T, Fault> + Send,
         T: Send,
     {
         let mut transaction = self.begin_write().await?;
+        lock_row(&mut transaction, LOCK_TREE, id).await?;
         let Loaded {
             mut trees,
             ordinals,
@@ -201,7 +245,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
-        let rows = sqlx::query(SELECT_HEADS)
+        let rows = query(SELECT_HEADS)
             .fetch_all(&self.inner.database.read)
             .await?;
         let heads = rows.iter().map(|row| {
@@ -222,7 +266,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn project_of(&self, id: LoadBalancerId) -> Result<Option<String>, StoreError> {
-        let project = sqlx::query_scalar(SELECT_PROJECT)
+        let project = query_scalar(SELECT_PROJECT)
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -234,7 +278,7 @@ impl Store {
         sql: &'static str,
         id: Uuid,
     ) -> Result<Option<LoadBalancerId>, StoreError> {
-        let owner: Option<String> = sqlx::query_scalar(sql)
+        let owner: Option<String> = query_scalar(sql)
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -274,6 +318,7 @@ owners!(
 );
 
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
+const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
 const SELECT_HEADS: &str = "SELECT id, project_id, generation, provisioning_status, updated_at \
      FROM load_balancers ORDER BY id";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
@@ -298,6 +343,7 @@ const DELETES: &[(&str, &str)] = &[
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
+    LOCK_TREE,
     SELECT_HEADS,
     SELECT_PROJECT,
     DELETE_TREE,
@@ -310,7 +356,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
 ];
 
 async fn remove(connection: &mut Connection, id: LoadBalancerId) -> Result<bool, StoreError> {
-    let done = sqlx::query(DELETE_TREE)
+    let done = query(DELETE_TREE)
         .bind(id.to_string())
         .execute(connection)
         .await?;
@@ -333,19 +379,16 @@ async fn save(
         for row in gone {
             let id = row.id.to_string();
             if *table == HEALTH_MONITORS {
-                sqlx::query(FORGET_HEALTH)
+                query(FORGET_HEALTH)
                     .bind(&id)
                     .execute(&mut *connection)
                     .await?;
             }
-            sqlx::query(DELETE_TAGS)
+            query(DELETE_TAGS)
                 .bind(&id)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query(*sql)
-                .bind(&id)
-                .execute(&mut *connection)
-                .await?;
+            query(sql).bind(&id).execute(&mut *connection).await?;
         }
     }
     let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
@@ -373,12 +416,12 @@ async fn save_tags(
     id: Uuid,
     tags: &[String],
 ) -> Result<(), StoreError> {
-    sqlx::query(DELETE_TAGS)
+    query(DELETE_TAGS)
         .bind(id.to_string())
         .execute(&mut *connection)
         .await?;
     for (tag, ordinal) in tags.iter().zip(0_i64..) {
-        sqlx::query(INSERT_TAG)
+        query(INSERT_TAG)
             .bind(id.to_string())
             .bind(tag)
             .bind(ordinal)
@@ -394,12 +437,12 @@ async fn save_consumers(
     owner: LoadBalancerId,
     secrets: impl Iterator<Item = &SecretId> + Send,
 ) -> Result<(), StoreError> {
-    sqlx::query(DELETE_CONSUMER)
+    query(DELETE_CONSUMER)
         .bind(owner.to_string())
         .execute(&mut *connection)
         .await?;
     for secret in secrets {
-        sqlx::query(INSERT_CONSUMER)
+        query(INSERT_CONSUMER)
             .bind(owner.to_string())
             .bind(secret.to_string())
             .execute(&mut *connection)

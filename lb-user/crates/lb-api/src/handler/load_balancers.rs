@@ -83,7 +83,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
                 additional_vips: vips.additional,
             };
             Tree::create(
-                request,
+                request.clone(),
                 new,
                 &mut Ctx {
                     now,

@@ -92,7 +92,7 @@ impl World {
                 facts: &facts,
                 quota: Allowance::unlimited(),
             };
-            Tree::create(request, new, &mut ctx)
+            Tree::create(request.clone(), new, &mut ctx)
         };
         self.store
             .create_tree(id, "p", &vip, Topology::ActiveStandby, build)
@@ -105,7 +105,7 @@ impl World {
     pub(crate) async fn change(
         &self,
         id: LoadBalancerId,
-        change: impl FnOnce(&mut Tree, &mut Ctx<'_>) -> Result<(), Fault> + Send,
+        mut change: impl FnMut(&mut Tree, &mut Ctx<'_>) -> Result<(), Fault> + Send,
     ) {
         let facts = self.facts();
         let apply = |tree: &mut Tree| {

@@ -3,12 +3,10 @@
 use std::net::IpAddr;
 
 use lb_model::id::LoadBalancerId;
-use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::{
     db::{Builder, Connection},
-    error::StoreError,
     list::{
         Direction, ListError, ListQuery, Resource, TagFilter,
         field::{Field, Kind},
@@ -48,11 +46,7 @@ pub(super) async fn run(
     if let Some(limit) = query.limit {
         sql.push(" LIMIT ").push_bind(i64::from(limit) + 1);
     }
-    let rows = sql
-        .build()
-        .fetch_all(connection)
-        .await
-        .map_err(StoreError::from)?;
+    let rows = sql.build().fetch_all(connection).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         let read = Reader::new("list", row);
@@ -170,12 +164,10 @@ fn push_tags(sql: &mut Builder, filter: &TagFilter) {
     // Tags of one object are distinct, so counting the matches says whether all are there.
     let needed = if all { tags.len() } else { 1 };
     sql.push(" AND (SELECT COUNT(*) FROM tags g WHERE g.resource_id = t.id AND g.tag IN (");
-    let mut list = sql.separated(", ");
-    for tag in tags {
-        list.push_bind(tag);
-    }
+    let needed = i64::try_from(needed).unwrap_or(i64::MAX);
+    sql.push_list(tags);
     sql.push(if negated { ")) < " } else { ")) >= " });
-    sql.push_bind(i64::try_from(needed).unwrap_or(i64::MAX));
+    sql.push_bind(needed);
 }
 
 fn sort_keys(query: &ListQuery) -> Result<Vec<SortKey>, ListError> {
@@ -220,11 +212,7 @@ async fn marker_place(
         resource.source(),
     ));
     sql.push_bind(marker.to_string());
-    let found = sql
-        .build()
-        .fetch_optional(connection)
-        .await
-        .map_err(StoreError::from)?;
+    let found = sql.build().fetch_optional(connection).await?;
     let row = found.ok_or(ListError::UnknownMarker(marker))?;
     let mut place = Vec::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
@@ -233,7 +221,7 @@ async fn marker_place(
             Kind::Int | Kind::Time => row.try_get(index).map(Operand::Int),
             Kind::Bool => row.try_get(index).map(Operand::Bool),
         };
-        place.push(operand.map_err(StoreError::from)?);
+        place.push(operand?);
     }
     Ok(place)
 }

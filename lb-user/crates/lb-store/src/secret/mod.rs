@@ -16,7 +16,7 @@ use lb_model::{ctx::CertificateFact, id::SecretId, spec::CertificateSpec, time::
 use uuid::Uuid;
 
 use crate::{
-    db::Row,
+    db::{Row, query, query_scalar},
     error::{SecretError, StoreError},
     sql::{NewRow, Reader},
     store::{Store, now},
@@ -108,7 +108,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn secret(&self, id: SecretId) -> Result<Option<SecretRecord>, StoreError> {
-        let row = sqlx::query(SELECT_ONE)
+        let row = query(SELECT_ONE)
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -121,7 +121,7 @@ impl Store {
     /// [`StoreError::Corrupt`] when it was encrypted with another key; the database's.
     pub async fn secret_payload(&self, id: SecretId) -> Result<Option<SecretPayload>, StoreError> {
         let id = id.to_string();
-        let sealed: Option<String> = sqlx::query_scalar(SELECT_SEALED)
+        let sealed: Option<String> = query_scalar(SELECT_SEALED)
             .bind(&id)
             .fetch_optional(&self.inner.database.read)
             .await?;
@@ -137,7 +137,7 @@ impl Store {
         &self,
         project_id: Option<&str>,
     ) -> Result<Vec<SecretRecord>, StoreError> {
-        let rows = sqlx::query(SELECT_MANY)
+        let rows = query(SELECT_MANY)
             .bind(project_id)
             .fetch_all(&self.inner.database.read)
             .await?;
@@ -150,14 +150,14 @@ impl Store {
     /// [`SecretError::NotFound`], [`SecretError::InUse`], or the database's.
     pub async fn delete_secret(&self, id: SecretId) -> Result<(), StoreError> {
         let mut transaction = self.begin_write().await?;
-        let consumers: i64 = sqlx::query_scalar(COUNT_CONSUMERS)
+        let consumers: i64 = query_scalar(COUNT_CONSUMERS)
             .bind(id.to_string())
             .fetch_one(&mut *transaction)
             .await?;
         if consumers > 0 {
             return Err(SecretError::InUse(id).into());
         }
-        let done = sqlx::query(DELETE)
+        let done = query(DELETE)
             .bind(id.to_string())
             .execute(&mut *transaction)
             .await?;

@@ -1,0 +1,133 @@
+//! Connections and transactions of either engine, as one type each.
+//!
+//! What holds a connection says nothing of the engine; only [`On`], which a query is run on, does.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{
+    PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection,
+};
+
+use crate::error::StoreError;
+
+/// A transaction that reads sees one moment, also over several statements. SQLite's always do.
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Connections to one database.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    pub(crate) async fn acquire(&self) -> Result<Connection, StoreError> {
+        Ok(Connection(match self {
+            Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+        }))
+    }
+
+    /// A transaction that writes. It sees what others committed meanwhile, statement by statement:
+    /// what must not move is locked first ([`crate::sql::Query::locking`]).
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(Transaction(Connection(match self {
+            Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
+            Self::Postgres(pool) => Link::PostgresTransaction(pool.begin().await?),
+        })))
+    }
+
+    /// A transaction that only reads, as of one moment.
+    pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
+        Ok(Transaction(Connection(match self {
+            Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
+            Self::Postgres(pool) => Link::PostgresTransaction(pool.begin_with(BEGIN_READ).await?),
+        })))
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection(Link);
+
+#[derive(Debug)]
+enum Link {
+    Sqlite(PoolConnection<Sqlite>),
+    SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    PostgresTransaction(sqlx::Transaction<'static, Postgres>),
+}
+
+/// A connection in a transaction, which is undone unless it is committed.
+#[derive(Debug)]
+pub(crate) struct Transaction(Connection);
+
+impl Transaction {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self.0.0 {
+            Link::SqliteTransaction(transaction) => transaction.commit().await?,
+            Link::PostgresTransaction(transaction) => transaction.commit().await?,
+            Link::Sqlite(_) | Link::Postgres(_) => {
+                return Err(StoreError::Internal("commit without a transaction"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+/// What a query runs on.
+#[derive(Debug)]
+pub(crate) enum On<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    SqlitePool(&'c SqlitePool),
+    Postgres(&'c mut PgConnection),
+    PostgresPool(&'c PgPool),
+}
+
+impl<'c> From<&'c mut Connection> for On<'c> {
+    fn from(connection: &'c mut Connection) -> Self {
+        match &mut connection.0 {
+            Link::Sqlite(connection) => Self::Sqlite(connection),
+            Link::SqliteTransaction(transaction) => Self::Sqlite(transaction),
+            Link::Postgres(connection) => Self::Postgres(connection),
+            Link::PostgresTransaction(transaction) => Self::Postgres(transaction),
+        }
+    }
+}
+
+impl<'c> From<&'c mut Transaction> for On<'c> {
+    fn from(transaction: &'c mut Transaction) -> Self {
+        Self::from(&mut transaction.0)
+    }
+}
+
+/// One statement on its own: one round trip.
+impl<'c> From<&'c Pool> for On<'c> {
+    fn from(pool: &'c Pool) -> Self {
+        match pool {
+            Pool::Sqlite(pool) => Self::SqlitePool(pool),
+            Pool::Postgres(pool) => Self::PostgresPool(pool),
+        }
+    }
+}
