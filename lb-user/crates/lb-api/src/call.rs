@@ -9,18 +9,26 @@ use axum::{
     RequestPartsExt as _,
     body::{Body, to_bytes},
     extract::{FromRequest, Query, RawPathParams, Request},
-    http::{HeaderMap, Method, StatusCode, header, request::Parts, uri::Authority},
+    http::{HeaderMap, Method, StatusCode},
 };
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{auth::Caller, edge::ClientPath, error::ApiError, state::ApiState};
+use crate::{
+    auth::Caller,
+    edge::ClientPath,
+    error::ApiError,
+    front::{base::base, json},
+    state::ApiState,
+};
 
 /// How long a client may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Host in links when the client named none (HTTP/1.0).
-const HOST_UNKNOWN: &str = "127.0.0.1:9876";
+/// Most arguments in a query string, and most bytes of it. Every argument of a list may become a part
+/// of its statement.
+const ARGUMENTS_MAX: usize = 256;
+const QUERY_BYTES_MAX: usize = 16 << 10;
 
 /// One request.
 #[derive(Debug)]
@@ -29,24 +37,32 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     caller: Caller,
-    url: String,
+    path: String,
+    origin: String,
     body: Bytes,
+    json: json::Limits,
+    selects: bool,
 }
 
 impl Call {
     /// Scheme, host and path as the client wrote them, without the query.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        format!("{}{}", self.origin, self.path)
     }
 
-    /// Scheme and host.
+    /// Whether `?fields=` is served.
+    pub(crate) fn selects(&self) -> bool {
+        self.selects
+    }
+
+    /// The path as the client wrote it.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Scheme and host, and what a proxy in front took off the path.
     pub(crate) fn origin(&self) -> &str {
-        let path_at = self
-            .url
-            .match_indices('/')
-            .nth(2)
-            .map_or(self.url.len(), |(at, _)| at);
-        self.url.get(..path_at).unwrap_or_default()
+        &self.origin
     }
 
     pub(crate) fn query(&self) -> &[(String, String)] {
@@ -95,7 +111,7 @@ impl Call {
 
     /// The body. lb-model's readers judge what is in it.
     pub(crate) fn document(&self) -> Result<Value, ApiError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        json::parse(&self.body, self.json).map_err(|error| {
             ApiError::invalid(format!(
                 "Invalid input: the body is not valid JSON: {error}."
             ))
@@ -117,27 +133,64 @@ impl FromRequest<ApiState> for Call {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let ids = match parts.extract::<RawPathParams>().await {
+        let ids: Vec<String> = match parts.extract::<RawPathParams>().await {
             Ok(params) => params.iter().map(|(_, value)| value.to_owned()).collect(),
             Err(_not_utf8) => return Err(ApiError::router(StatusCode::NOT_FOUND, "")),
         };
+        if parts.uri.query().unwrap_or_default().len() > QUERY_BYTES_MAX {
+            return Err(ApiError::router(
+                StatusCode::URI_TOO_LONG,
+                format!("The query string is longer than {QUERY_BYTES_MAX} bytes."),
+            ));
+        }
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| ApiError::router(StatusCode::BAD_REQUEST, error.body_text()))?;
+        check_arguments(&query, &ids)?;
+        let config = state.config();
         let body = if matches!(parts.method, Method::POST | Method::PUT) {
-            read(body, state.config().body_bytes_max).await?
+            read(body, config.body_bytes_max).await?
         } else {
             Bytes::new()
         };
+        let client_path = parts.extensions.get::<ClientPath>();
+        let path = client_path.map_or_else(|| parts.uri.path().to_owned(), |path| path.0.clone());
+        let origin = base(&parts, config.front.trusts_proxy_headers);
         Ok(Self {
             ids,
             query,
-            url: url(&parts),
             // Absent only where the layer was left out: then nobody, who may do nothing.
             caller: parts.extensions.remove().unwrap_or_default(),
+            path,
+            origin,
             headers: parts.headers,
             body,
+            json: json::Limits {
+                depth_max: config.front.json_depth_max,
+                items_max: config.front.json_items_max,
+            },
+            selects: config.front.listing.field_selection,
         })
     }
+}
+
+/// No database text holds U+0000, so nothing can be found by it.
+fn check_arguments(query: &[(String, String)], ids: &[String]) -> Result<(), ApiError> {
+    if ids.iter().any(|id| id.contains('\0')) {
+        return Err(ApiError::router(StatusCode::NOT_FOUND, ""));
+    }
+    let refuse = |text: String| Err(ApiError::router(StatusCode::BAD_REQUEST, text));
+    if query.len() > ARGUMENTS_MAX {
+        return refuse(format!(
+            "The query string has more than {ARGUMENTS_MAX} arguments."
+        ));
+    }
+    if query
+        .iter()
+        .any(|(key, value)| key.contains('\0') || value.contains('\0'))
+    {
+        return refuse("The query string holds U+0000.".to_owned());
+    }
+    Ok(())
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
@@ -163,18 +216,4 @@ fn is_length_limit(error: &axum::Error) -> bool {
         error.source()
     })
     .any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
-}
-
-fn url(parts: &Parts) -> String {
-    let host = parts
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| parts.uri.authority().map(Authority::as_str))
-        .unwrap_or(HOST_UNKNOWN);
-    let path = parts
-        .extensions
-        .get::<ClientPath>()
-        .map_or_else(|| parts.uri.path(), |path| path.0.as_str());
-    format!("http://{host}{path}")
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use lb_model::enums::Topology;
 
-use crate::auth::AuthStrategy;
+use crate::{auth::AuthStrategy, front::FrontDoor};
 
 /// Largest request body. Octavia's 114688 bytes are too few for a large single-call create.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +40,8 @@ pub struct ApiConfig {
     pub auth_strategy: AuthStrategy,
     /// Serve without authentication on an address that is not loopback.
     pub force_listen: bool,
+    /// Mounts, browsers, proxies, sizes, switches of lists.
+    pub front: FrontDoor,
 }
 
 impl ApiConfig {
@@ -57,6 +59,7 @@ impl ApiConfig {
             settle_wait: SETTLE_WAIT,
             auth_strategy: AuthStrategy::Noauth,
             force_listen: false,
+            front: FrontDoor::default(),
         }
     }
 }

@@ -42,7 +42,8 @@ const UPDATED: [&str; 31] = [
 
 /// `GET /`: every minor version, the newest CURRENT, all with one and the same link.
 pub(crate) async fn root(call: Call) -> Result<impl IntoResponse, ApiError> {
-    let href = format!("{}/v2", call.url().trim_end_matches('/'));
+    let url = call.url();
+    let href = format!("{}/v2", url.trim_end_matches('/'));
     let newest = UPDATED.len().saturating_sub(1);
     let versions: Vec<Value> = UPDATED
         .iter()

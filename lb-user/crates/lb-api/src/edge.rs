@@ -3,21 +3,28 @@
 //! In: the path's spelling is reduced ([`crate::path`]), `Accept` and `Content-Type` are judged
 //! (contract 1.7). Out: a request id on every answer, and `HEAD` taken out of `Allow`.
 //!
-//! Left out on purpose: CORS headers (no origin is allowed yet, so there are none to send).
+//! Left out on purpose: CORS headers ([`crate::front::cors`]).
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use uuid::Uuid;
 
-use crate::{error::ApiError, path};
+use crate::{error::ApiError, path, state::ApiState};
 
 /// The path as the client wrote it: links repeat it.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientPath(pub(crate) String);
+
+/// On an answer whose `Allow` means what it says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnowsHead;
+
+/// The one route that knows HEAD.
+pub(crate) const HEALTHCHECK: &str = "/healthcheck";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
@@ -29,38 +36,34 @@ pub(crate) async fn request_id(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    if let Some(allow) = response.headers().get(header::ALLOW).and_then(without_head) {
+    let is_healthcheck = response.extensions().get::<KnowsHead>().is_some();
+    let allow = response.headers().get(header::ALLOW);
+    if let Some(allow) = allow.filter(|_| !is_healthcheck).and_then(without_head) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response
 }
 
 /// Checks what holds for every route, and hands the request on under its canonical path.
-pub(crate) async fn admit(mut request: Request, next: Next) -> Response {
+pub(crate) async fn admit(
+    State(api): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let config = api.config();
     let client_path = request.uri().path().to_owned();
-    let canonical = path::canonical(&client_path);
+    let canonical = path::canonical(&client_path, &config.front.mount_prefix);
     if request.method() == Method::OPTIONS {
         return StatusCode::OK.into_response();
     }
-    // A router that knows GET would answer HEAD as well; the contract does not.
-    if request.method() == Method::HEAD {
-        return ApiError::router(StatusCode::METHOD_NOT_ALLOWED, "").into_response();
+    if let Err(refusal) = judge(&request, &canonical, config.body_bytes_max) {
+        return refusal.into_response();
     }
-    // A secret's payload is no JSON: that route judges for itself.
-    let is_secret = canonical.starts_with("/v1/secrets/");
-    if !is_secret && !accepts_json(&request) {
-        return ApiError::router(
-            StatusCode::NOT_ACCEPTABLE,
-            "Only content type application/json is offered.",
-        )
-        .into_response();
-    }
-    if has_body(&request) && !is_json(&request) {
-        return ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Unknown mimetype: the body must be application/json.",
-        )
-        .into_response();
+    // A router that knows GET would answer HEAD as well; the contract does not. A verb that no route
+    // has is answered with 405 and the verbs there are, or with 404.
+    let is_head = request.method() == Method::HEAD;
+    if is_head && canonical != HEALTHCHECK {
+        *request.method_mut() = Method::TRACE;
     }
     match with_path(request.uri(), &canonical) {
         Some(uri) => *request.uri_mut() = uri,
@@ -68,6 +71,37 @@ pub(crate) async fn admit(mut request: Request, next: Next) -> Response {
     }
     request.extensions_mut().insert(ClientPath(client_path));
     next.run(request).await
+}
+
+fn judge(request: &Request, canonical: &str, body_bytes_max: usize) -> Result<(), ApiError> {
+    if !speaks_for_itself(canonical) && !accepts_json(request) {
+        return Err(ApiError::router(
+            StatusCode::NOT_ACCEPTABLE,
+            "Only content type application/json is offered.",
+        ));
+    }
+    // Told before a byte of it is read; what comes in chunks is counted while it comes.
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > u64::try_from(body_bytes_max).unwrap_or(u64::MAX)) {
+        return Err(ApiError::too_large(body_bytes_max));
+    }
+    if has_body(request) && !is_json(request) {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Unknown mimetype: the body must be application/json.",
+        ));
+    }
+    Ok(())
+}
+
+/// Routes that answer with something else than JSON, and judge `Accept` themselves.
+fn speaks_for_itself(canonical: &str) -> bool {
+    canonical == HEALTHCHECK
+        || canonical.starts_with("/v1/secrets/")
+        || canonical == "/docs"
+        || canonical.starts_with("/docs/")
+        || canonical == "/v2/lbaas/events"
 }
 
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {

@@ -104,11 +104,15 @@ impl ApiError {
                 body
             }
             // The middleware that Octavia stands behind spells this title its own way.
-            Shape::Size => json!({
-                "message": self.text,
-                "code": "413 Request Entity Too Large",
-                "title": "Request Entity Too Large",
-            }),
+            Shape::Size => {
+                let mut body = fault(self.status, &self.text);
+                if let Value::Object(map) = &mut body {
+                    map.insert("message".to_owned(), json!(self.text));
+                    map.insert("code".to_owned(), json!("413 Request Entity Too Large"));
+                    map.insert("title".to_owned(), json!("Request Entity Too Large"));
+                }
+                body
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod discovery;
 mod edge;
 mod error;
+mod front;
 mod handler;
 mod listing;
 mod network;
@@ -18,6 +19,7 @@ mod state;
 
 pub use auth::AuthStrategy;
 pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};
+pub use front::{FrontDoor, JSON_DEPTH_MAX, JSON_ITEMS_MAX, ListSwitches, MOUNT_PREFIX};
 pub use routes::router;
 pub use serve::{ServeError, serve};
 pub use state::ApiState;

@@ -2,7 +2,8 @@
 //! Filtering, sorting and paging are lb-store's, in SQL.
 //!
 //! Better than Octavia on purpose: links keep filters and fields, `page_reverse` gives the page next
-//! to the marker, and there is a `next` link only when something follows.
+//! to the marker, and there is a `next` link only when something follows. A link always names a number
+//! as its limit, so that it can be followed.
 
 use std::fmt::Write as _;
 
@@ -32,6 +33,10 @@ pub(crate) const ARGUMENTS: &[&str] = &[
     "not-tags-any",
 ];
 
+/// Most tags in one argument, and most keys to sort by: each becomes a part of the statement.
+const TAGS_MAX: usize = 100;
+const SORT_KEYS_MAX: usize = 16;
+
 /// A list as the store answered it.
 #[derive(Debug)]
 pub(crate) struct Listing {
@@ -39,6 +44,8 @@ pub(crate) struct Listing {
     limit: u32,
     has_marker: bool,
     reverse: bool,
+    base: Option<String>,
+    paged: bool,
 }
 
 impl ApiState {
@@ -50,17 +57,9 @@ impl ApiState {
         resource: Resource,
         project: Option<String>,
     ) -> Result<Listing, ApiError> {
-        let limit = limit(call, self.config().page_items_max)?;
-        let query = ListQuery {
-            project_id: project,
-            filters: filters(call)?,
-            tags: tags(call),
-            sort: sort(call)?,
-            marker: marker(call)?,
-            limit: Some(limit),
-            page_reverse: call.argument("page_reverse") == Some("True"),
-            ..ListQuery::all(resource)
-        };
+        let on = self.config().front.listing;
+        let (limit, mut query) = self.list_query(call, resource)?;
+        query.project_id = project;
         let page = self
             .store()
             .list(&query)
@@ -71,11 +70,34 @@ impl ApiState {
             })?;
         let has_marker = query.marker.is_some();
         Ok(Listing {
+            base: self.config().front.api_base_uri.clone(),
+            paged: on.pagination,
             page,
             limit,
             has_marker,
             reverse: query.page_reverse,
         })
+    }
+
+    /// The arguments understood. Those that the operator switched off are not looked at.
+    fn list_query(&self, call: &Call, resource: Resource) -> Result<(u32, ListQuery), ApiError> {
+        let on = self.config().front.listing;
+        let mut query = ListQuery::all(resource);
+        let mut items = self.config().page_items_max;
+        if on.pagination {
+            items = limit(call, items)?;
+            query.marker = marker(call)?;
+            query.page_reverse = call.argument("page_reverse") == Some("True");
+            query.limit = Some(items);
+        }
+        if on.filtering {
+            query.filters = filters(call)?;
+            query.tags = tags(call)?;
+        }
+        if on.sorting {
+            query.sort = sort(call)?;
+        }
+        Ok((items, query))
     }
 }
 
@@ -95,6 +117,9 @@ impl Listing {
     }
 
     fn links(&self, call: &Call) -> Vec<Value> {
+        if !self.paged {
+            return Vec::new();
+        }
         let (next, previous) = if self.reverse {
             (self.has_marker, self.page.more)
         } else {
@@ -112,7 +137,9 @@ impl Listing {
 
     /// The client's own URL with another marker: everything else it asked for stays.
     fn href(&self, call: &Call, marker: &Uuid, reverse: bool) -> String {
-        let mut href = format!("{}?limit={}", call.url(), self.limit);
+        let origin = self.base.as_deref().map(|base| base.trim_end_matches('/'));
+        let origin = origin.unwrap_or(call.origin());
+        let mut href = format!("{origin}{}?limit={}", call.path(), self.limit);
         for (key, value) in call.query() {
             if !matches!(key.as_str(), "limit" | "marker" | "page_reverse") {
                 href.push('&');
@@ -134,7 +161,7 @@ impl Listing {
 pub(crate) fn select(call: &Call, view: Value) -> Value {
     let wanted = values(call, "fields");
     match view {
-        Value::Object(map) if !wanted.is_empty() => Value::Object(
+        Value::Object(map) if call.selects() && !wanted.is_empty() => Value::Object(
             map.into_iter()
                 .filter(|(key, _)| wanted.contains(key))
                 .collect(),
@@ -170,17 +197,22 @@ fn filters(call: &Call) -> Result<Vec<(String, String)>, ApiError> {
     Ok(filters)
 }
 
-fn tags(call: &Call) -> Vec<TagFilter> {
+fn tags(call: &Call) -> Result<Vec<TagFilter>, ApiError> {
+    for key in ["tags", "tags-any", "not-tags", "not-tags-any"] {
+        if values(call, key).len() > TAGS_MAX {
+            return Err(ApiError::invalid(format!(
+                "More than {TAGS_MAX} values for '{key}'."
+            )));
+        }
+    }
     let given = |key: &str| Some(values(call, key)).filter(|tags| !tags.is_empty());
-    [
+    let filters = [
         given("tags").map(TagFilter::All),
         given("tags-any").map(TagFilter::Any),
         given("not-tags").map(TagFilter::NotAll),
         given("not-tags-any").map(TagFilter::NotAny),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    Ok(filters.into_iter().flatten().collect())
 }
 
 /// `sort=key:dir,…`, else `sort_key=…&sort_dir=…`.
@@ -198,6 +230,11 @@ fn sort(call: &Call) -> Result<Vec<(String, Direction)>, ApiError> {
         let keys = values(call, "sort_key").into_iter();
         keys.map(|key| (key, directions.next())).collect()
     };
+    if keys.len() > SORT_KEYS_MAX {
+        return Err(ApiError::invalid(format!(
+            "More than {SORT_KEYS_MAX} keys to sort by."
+        )));
+    }
     keys.into_iter()
         .map(|(key, direction)| match direction.as_deref() {
             None | Some("asc") => Ok((key, Direction::Asc)),

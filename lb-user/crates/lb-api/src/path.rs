@@ -1,13 +1,10 @@
 //! The many spellings of one path, reduced to the one that the route table knows.
 //!
 //! Octavia answers the same under `/v2` and `/v2.0`, with and without `/lbaas`, under the mount
-//! point `/load-balancer`, with a trailing slash and with `.json` (contract 1.2 to 1.4). All of it
+//! point (by default `/load-balancer`), with a trailing slash and with `.json` (contract 1.2 to 1.4). All of it
 //! is undone here, so that the table in [`crate::routes`] holds every route once.
 //!
 //! Invariant: pure text in, text out; a path that is nobody's spelling comes back as it is.
-
-/// Mount point that clients take from the service catalogue of most clouds.
-const MOUNT: &str = "/load-balancer";
 
 /// Collections that `/v2/X` and `/v2/lbaas/X` both reach.
 const LBAAS_COLLECTIONS: &[&str] = &[
@@ -24,9 +21,10 @@ const LBAAS_COLLECTIONS: &[&str] = &[
     "availabilityzoneprofiles",
 ];
 
-/// The spelling under which a path stands in the route table.
-pub(crate) fn canonical(path: &str) -> String {
-    let path = match path.strip_prefix(MOUNT) {
+/// The spelling under which a path stands in the route table. `mount` is the second place of every
+/// path; empty: there is none.
+pub(crate) fn canonical(path: &str, mount: &str) -> String {
+    let path = match path.strip_prefix(mount) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
         Some(_) | None => path,
     };
@@ -46,7 +44,11 @@ pub(crate) fn canonical(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    const MOUNT: &str = "/load-balancer";
+
+    fn canonical(path: &str) -> String {
+        super::canonical(path, MOUNT)
+    }
 
     #[test]
     fn every_spelling_leads_to_one_path() {
@@ -70,6 +72,23 @@ mod tests {
         for path in ["/v2", "/v2/", "/v2.0", "/load-balancer/v2.0/"] {
             assert_eq!(canonical(path), "/v2", "{path:?}");
         }
+    }
+
+    #[test]
+    fn the_mount_is_the_operators() {
+        assert_eq!(
+            super::canonical("/a/b/v2.0/pools", "/a/b"),
+            "/v2/lbaas/pools"
+        );
+        assert_eq!(
+            super::canonical("/a/bc/v2.0/pools", "/a/b"),
+            "/a/bc/v2.0/pools"
+        );
+        assert_eq!(
+            super::canonical("/load-balancer/v2", ""),
+            "/load-balancer/v2"
+        );
+        assert_eq!(super::canonical("/v2.0/pools/", ""), "/v2/lbaas/pools");
     }
 
     #[test]

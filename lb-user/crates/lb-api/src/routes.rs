@@ -4,7 +4,7 @@ use axum::{
     Router,
     http::StatusCode,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post, put},
+    routing::{any, delete, get, post, put},
 };
 use tower::ServiceBuilder;
 
@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     discovery, edge,
     error::ApiError,
+    front::{cors, healthcheck},
     handler::{
         amphorae, health_monitors, l7policies, l7rules, listeners, load_balancers, members, pools,
         secrets, service,
@@ -25,6 +26,7 @@ use crate::{
 pub fn router(state: ApiState) -> Router {
     let table = Router::new()
         .merge(discovery_routes())
+        .merge(health_routes(&state))
         .nest(
             "/v2/lbaas",
             load_balancer_routes()
@@ -40,12 +42,16 @@ pub fn router(state: ApiState) -> Router {
     // Routes are looked for after the path has been rewritten, so the rewriting is around a router
     // and cannot be one of its layers.
     let admitted = ServiceBuilder::new()
-        .layer(from_fn(edge::admit))
+        .layer(from_fn_with_state(state.clone(), edge::admit))
         .service(table);
-    Router::new()
+    let routes = Router::new()
         .fallback_service(admitted)
-        .layer(from_fn_with_state(state, authenticate))
-        .layer(from_fn(edge::request_id))
+        .layer(from_fn_with_state(state.clone(), authenticate));
+    let routes = match cors::layer(&state.config().front.allowed_origins) {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    };
+    routes.layer(from_fn(edge::request_id))
 }
 
 fn discovery_routes() -> Router<ApiState> {
@@ -54,6 +60,14 @@ fn discovery_routes() -> Router<ApiState> {
         .route("/v2", get(discovery::v2))
         .route("/v2/lbaas", get(discovery::v2))
         .route("/v2/octavia", get(discovery::v2))
+}
+
+fn health_routes(state: &ApiState) -> Router<ApiState> {
+    if state.config().front.healthcheck {
+        Router::new().route(edge::HEALTHCHECK, any(healthcheck::answer))
+    } else {
+        Router::new()
+    }
 }
 
 fn load_balancer_routes() -> Router<ApiState> {

@@ -10,7 +10,7 @@ use lb_model::{
 use lb_store::{PortPurpose, Store};
 use uuid::Uuid;
 
-use crate::{config::ApiConfig, error::ApiError};
+use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health};
 
 /// Store, settings, clock and source of ids. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ struct Inner {
     store: Store,
     config: ApiConfig,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    health: Health,
 }
 
 impl fmt::Debug for ApiState {
@@ -48,6 +49,7 @@ impl ApiState {
             store,
             config,
             now: Box::new(now),
+            health: Health::default(),
         }))
     }
 
@@ -57,6 +59,10 @@ impl ApiState {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.0.health
     }
 
     pub(crate) fn now(&self) -> Timestamp {

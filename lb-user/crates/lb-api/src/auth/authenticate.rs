@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What is answered to everyone (contract 1.3), in canonical spelling.
-const OPEN_PATHS: &[&str] = &["/", "/healthcheck"];
+const OPEN_PATHS: &[&str] = &["/", "/healthcheck", "/openapi.json", "/docs"];
 
 /// Layer: puts the [`Caller`] into the request, or refuses it.
 pub(crate) async fn authenticate(
@@ -22,7 +22,7 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = if is_open(&request) {
+    let caller = if is_open(&api, &request) {
         Caller::default()
     } else {
         match api.config().auth_strategy {
@@ -37,8 +37,9 @@ pub(crate) async fn authenticate(
     next.run(request).await
 }
 
-fn is_open(request: &Request) -> bool {
+fn is_open(api: &ApiState, request: &Request) -> bool {
+    let mount = &api.config().front.mount_prefix;
     // A preflight carries no token.
     *request.method() == Method::OPTIONS
-        || OPEN_PATHS.contains(&path::canonical(request.uri().path()).as_str())
+        || OPEN_PATHS.contains(&path::canonical(request.uri().path(), mount).as_str())
 }

@@ -103,6 +103,79 @@ async fn wrong_verbs_are_405_and_name_the_right_ones() {
         .send(Method::HEAD, "/v2/lbaas/loadbalancers", None)
         .await;
     assert_eq!(head.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(head.headers[header::ALLOW], "GET, POST");
+    let nowhere = api.send(Method::HEAD, "/v2/lbaas/bogus", None).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_segment_behind_an_id_that_no_route_knows_is_404() {
+    let api = Api::start().await;
+    let lb = api.active_lb().await;
+    for path in [
+        format!("loadbalancers/{lb}/foo"),
+        format!("loadbalancers/{lb}/status/foo"),
+        format!("listeners/{lb}/name"),
+        format!("quotas/{lb}/defaults"),
+    ] {
+        let answer = api.get_v2(&path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.body["code"], 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_could_be_read_in_two_ways_are_refused_and_change_nothing() {
+    let api = Api::start().await;
+    let deep = format!("{{\"loadbalancer\": {}", "[".repeat(200_000));
+    let long = format!(
+        "{{\"loadbalancer\": {{\"tags\": [{}1]}}}}",
+        "\"t\",".repeat(20_000)
+    );
+    let subnet = crate::support::SUBNET_V4;
+    let twice = format!(
+        "{{\"loadbalancer\": {{\"vip_subnet_id\": \"{subnet}\", \"name\": \"a\", \"name\": \"b\"}}}}"
+    );
+    let zero =
+        format!("{{\"loadbalancer\": {{\"vip_subnet_id\": \"{subnet}\", \"name\": \"\\u0000\"}}}}");
+    let mut utf8 =
+        format!("{{\"loadbalancer\": {{\"vip_subnet_id\": \"{subnet}\", \"name\": \"_\"}}}}")
+            .into_bytes();
+    let at = utf8.iter().rposition(|byte| *byte == b'_').unwrap();
+    utf8[at] = 0xff;
+    let json = [("content-type", "application/json")];
+    for body in [deep.into(), long.into(), twice.into(), zero.into(), utf8] {
+        let answer = api
+            .send_with(Method::POST, "/v2/lbaas/loadbalancers", &json, body)
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
+        assert_eq!(answer.body["faultcode"], "Client");
+    }
+    assert_eq!(api.count("loadbalancers").await, 0);
+}
+
+#[tokio::test]
+async fn query_strings_have_limits() {
+    let api = Api::start().await;
+    for (query, status) in [
+        ("name=%00", StatusCode::BAD_REQUEST),
+        (&*"fields=a&".repeat(300), StatusCode::BAD_REQUEST),
+        (
+            &*format!("tags={}x", "t,".repeat(300)),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            &*format!("sort={}id", "name,".repeat(40)),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            &*format!("name={}", "x".repeat(20_000)),
+            StatusCode::URI_TOO_LONG,
+        ),
+    ] {
+        let answer = api.get(&format!("/v2/lbaas/pools?{query}")).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod batch;
 #[cfg(test)]
 mod front_door;
+mod front_settings;
 #[cfg(test)]
 mod l7;
 #[cfg(test)]

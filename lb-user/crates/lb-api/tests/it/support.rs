@@ -63,6 +63,11 @@ impl Api {
     }
 
     pub(crate) async fn start_waiting(settle_wait: Duration) -> Self {
+        Self::start_with(|config| config.settle_wait = settle_wait).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn start_with(configure: impl FnOnce(&mut ApiConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let network: Network = serde_json::from_value(json!({
             "id": NETWORK_ID, "name": "public", "segment": 1,
@@ -77,12 +82,13 @@ impl Api {
         let store = Store::open(dir.path(), "api test", Arc::new(networks))
             .await
             .unwrap();
-        let config = ApiConfig {
-            settle_wait,
+        let mut config = ApiConfig {
+            settle_wait: Duration::ZERO,
             deny_cidrs: vec!["198.51.100.0/24".parse().unwrap()],
             own_addresses: vec!["203.0.113.9".parse().unwrap()],
             ..ApiConfig::new(Self::PROJECT)
         };
+        configure(&mut config);
         let state = ApiState::new(store.clone(), config);
         Self {
             router: router(state.clone()),
