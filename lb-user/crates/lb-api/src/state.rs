@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use lb_model::{
     address::ForbiddenAddresses,
     ctx::{Facts, SubnetInfo},
+    secret_refs::SecretRefs,
     time::Timestamp,
 };
 use lb_store::{PortPurpose, Store};
@@ -94,11 +95,13 @@ impl ApiState {
         } else {
             ForbiddenAddresses::default()
         };
-        let certificates = store.certificate_facts(&needs.certificates).await?;
+        let references: Vec<String> = needs.secrets.certificates.iter().cloned().collect();
+        let certificates = store.certificate_facts(&references).await?;
         Ok(Facts {
             subnets,
             forbidden,
             certificates,
+            ..Facts::default()
         })
     }
 
@@ -124,7 +127,7 @@ impl ApiState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     addresses: bool,
-    certificates: Vec<String>,
+    secrets: SecretRefs,
 }
 
 impl Needs {
@@ -141,19 +144,19 @@ impl Needs {
         }
     }
 
-    /// What lies behind certificate references.
-    pub(crate) fn certificates(references: Vec<String>) -> Self {
+    /// What lies behind references to secrets.
+    pub(crate) fn secrets(references: SecretRefs) -> Self {
         Self {
-            certificates: references,
+            secrets: references,
             ..Self::default()
         }
     }
 
     /// Both.
-    pub(crate) fn everything(references: Vec<String>) -> Self {
+    pub(crate) fn everything(references: SecretRefs) -> Self {
         Self {
             addresses: true,
-            certificates: references,
+            secrets: references,
         }
     }
 }

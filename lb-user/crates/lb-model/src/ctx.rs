@@ -2,7 +2,10 @@
 //!
 //! The caller gathers the facts before the transaction or inside it; the model only judges them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use uuid::Uuid;
@@ -50,8 +53,12 @@ pub struct Facts {
     /// Addresses no member may have.
     pub forbidden: ForbiddenAddresses,
     /// What was found under each certificate reference that the request names (see
-    /// `certificate_refs` of the requests). A reference that is not here counts as unreadable.
+    /// [`crate::secret_refs`]). A reference that is not here counts as unreadable.
     pub certificates: BTreeMap<String, CertificateFact>,
+    /// The same for references to CAs.
+    pub authorities: BTreeMap<String, AuthorityFact>,
+    /// The same for references to lists of revoked certificates.
+    pub revocation_lists: BTreeMap<String, RevocationListFact>,
 }
 
 impl Facts {
@@ -86,6 +93,33 @@ pub enum CertificateFact {
         hosts: Vec<String>,
     },
     /// Nothing that could be read, or nothing that could be served.
+    Unreadable {
+        /// Why, for the person who asked.
+        reason: String,
+    },
+}
+
+/// What was found under a reference to a CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityFact {
+    /// X.509 certificates in PEM.
+    Usable,
+    /// Nothing that could be read, or no certificate.
+    Unreadable {
+        /// Why, for the person who asked.
+        reason: String,
+    },
+}
+
+/// What was found under a reference to a list of revoked certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevocationListFact {
+    /// An X.509 CRL.
+    Usable {
+        /// Of the references in [`Facts::authorities`], those by whose CA it is signed.
+        issuers: BTreeSet<String>,
+    },
+    /// Nothing that could be read, or no CRL.
     Unreadable {
         /// Why, for the person who asked.
         reason: String,

@@ -29,6 +29,7 @@ pub mod request;
 pub mod resource;
 pub mod rollup;
 pub mod secret;
+pub mod secret_refs;
 pub mod settle;
 pub mod spec;
 pub mod status;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     address::ForbiddenAddresses,
-    ctx::{CertificateFact, Ctx, Facts, SubnetInfo},
+    ctx::{AuthorityFact, CertificateFact, Ctx, Facts, RevocationListFact, SubnetInfo},
     enums::Topology,
     fault::Fault,
     id::{HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, MemberId, PoolId},
@@ -28,6 +28,10 @@ use crate::{
 
 /// A certificate reference that can be read.
 pub(crate) const CERTIFICATE: &str = "https://keys/v1/secrets/1";
+/// A CA that can be read.
+pub(crate) const AUTHORITY: &str = "https://keys/v1/secrets/2";
+/// A CRL signed by that CA.
+pub(crate) const REVOCATION_LIST: &str = "https://keys/v1/secrets/3";
 /// The IPv4 subnet, which is the VIP's.
 pub(crate) const SUBNET_V4: u128 = 0x40;
 /// The IPv6 subnet of the same network.
@@ -81,6 +85,18 @@ pub(crate) fn facts() -> Facts {
                 },
             ),
         ]
+        .into(),
+        authorities: [
+            (AUTHORITY.to_owned(), AuthorityFact::Usable),
+            ("other-ca".to_owned(), AuthorityFact::Usable),
+        ]
+        .into(),
+        revocation_lists: [(
+            REVOCATION_LIST.to_owned(),
+            RevocationListFact::Usable {
+                issuers: [AUTHORITY.to_owned()].into(),
+            },
+        )]
         .into(),
     }
 }

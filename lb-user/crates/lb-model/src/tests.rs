@@ -11,6 +11,7 @@ mod pool;
 mod render;
 mod requests;
 mod rollup;
+mod secrets;
 mod settle;
 mod tree_create;
 mod vip;

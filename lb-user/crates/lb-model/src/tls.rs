@@ -1,6 +1,11 @@
 //! Rules for TLS option lists, common to listeners and pools (contract 2.2, 8.3).
 
-use crate::{defaults, fault::Fault};
+use crate::{
+    ctx::{AuthorityFact, CertificateFact, Facts, RevocationListFact},
+    defaults,
+    fault::Fault,
+    secret_refs::SecretRefs,
+};
 
 /// Letters, digits and the operators of an OpenSSL cipher list; nothing that could be anything else.
 pub fn check_ciphers(ciphers: &str) -> Result<(), Fault> {
@@ -23,6 +28,62 @@ pub fn check_versions(versions: &[String]) -> Result<(), Fault> {
 /// Known protocol ids, at least one.
 pub fn check_alpn(protocols: &[String]) -> Result<(), Fault> {
     known("alpn_protocols", protocols, defaults::ALPN_PROTOCOLS)
+}
+
+/// Everything named can be read and is what it is named as; what is not is told, all of it at once.
+pub fn check_readable(refs: &SecretRefs, facts: &Facts) -> Result<(), Fault> {
+    let mut broken = Vec::new();
+    let mut tell = |reference: &String, reason: Option<&String>| {
+        broken.push(match reason {
+            Some(reason) => format!("{reference} ({reason})"),
+            None => reference.clone(),
+        });
+    };
+    for reference in &refs.certificates {
+        match facts.certificates.get(reference) {
+            Some(CertificateFact::Usable { .. }) => {}
+            Some(CertificateFact::Unreadable { reason }) => tell(reference, Some(reason)),
+            None => tell(reference, None),
+        }
+    }
+    for reference in &refs.authorities {
+        match facts.authorities.get(reference) {
+            Some(AuthorityFact::Usable) => {}
+            Some(AuthorityFact::Unreadable { reason }) => tell(reference, Some(reason)),
+            None => tell(reference, None),
+        }
+    }
+    for reference in &refs.revocation_lists {
+        match facts.revocation_lists.get(reference) {
+            Some(RevocationListFact::Usable { .. }) => {}
+            Some(RevocationListFact::Unreadable { reason }) => tell(reference, Some(reason)),
+            None => tell(reference, None),
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::invalid(format!(
+        "Could not retrieve certificate: {}",
+        broken.join(", ")
+    )))
+}
+
+/// A list of revoked certificates counts only with the signature of the CA it stands beside.
+pub fn check_revocation_list(
+    list: Option<&String>,
+    authority: Option<&String>,
+    facts: &Facts,
+) -> Result<(), Fault> {
+    let (Some(list), Some(authority)) = (list, authority) else {
+        return Ok(());
+    };
+    match facts.revocation_lists.get(list) {
+        Some(RevocationListFact::Usable { issuers }) if issuers.contains(authority) => Ok(()),
+        _other => Err(Fault::invalid(format!(
+            "The CRL {list} is not signed by the certificate authority {authority}."
+        ))),
+    }
 }
 
 fn known(field: &str, values: &[String], allowed: &[&str]) -> Result<(), Fault> {

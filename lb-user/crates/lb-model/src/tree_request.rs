@@ -18,6 +18,7 @@ use crate::{
         Given, L7PolicyUpdate, L7RuleCreate, MemberCreate, health_monitor::HealthMonitorFields,
         listener::ListenerFields, pool::PoolFields, reader::Reader,
     },
+    secret_refs::SecretRefs,
     tree::Tree,
 };
 
@@ -86,13 +87,28 @@ impl TreeRequest {
         })
     }
 
-    /// Every certificate reference whose fact the tree will want.
+    /// Every reference whose fact the tree will want.
     #[must_use]
-    pub fn certificate_refs(&self) -> Vec<String> {
-        let listeners = self.listeners.iter();
-        listeners
-            .flat_map(|listener| listener.fields.mutable.certificate_refs())
-            .collect()
+    pub fn secret_refs(&self) -> SecretRefs {
+        let mut refs = SecretRefs::default();
+        for listener in &self.listeners {
+            refs.extend(listener.fields.mutable.secret_refs());
+        }
+        for pool in self.all_pools() {
+            refs.extend(pool.fields.mutable.secret_refs());
+        }
+        refs
+    }
+
+    /// Every pool that is defined, wherever it stands.
+    fn all_pools(&self) -> impl Iterator<Item = &TreePool> {
+        let places = self.listeners.iter().flat_map(|listener| {
+            let policies = listener.l7policies.iter();
+            let redirects = policies.filter_map(|policy| policy.redirect_pool.as_ref());
+            listener.default_pool.iter().chain(redirects)
+        });
+        let nested = places.filter_map(|place| place.definition.as_deref());
+        self.pools.iter().chain(nested)
     }
 
     /// Makes everything in `tree`, which holds the load balancer alone.

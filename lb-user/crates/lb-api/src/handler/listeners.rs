@@ -56,7 +56,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let owner = request.loadbalancer_id;
     api.authorize_part(&call, Action::ListenerPost, owner, owner.not_found())
         .await?;
-    let needs = Needs::certificates(request.certificate_refs());
+    let needs = Needs::secrets(request.secret_refs());
     let (tree, id) = api
         .change(owner, &needs, |tree, ctx| {
             tree.create_listener(request.clone(), ctx)
@@ -69,7 +69,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::ListenerPut).await?;
-    let needs = Needs::certificates(request.certificate_refs());
+    let needs = Needs::secrets(request.secret_refs());
     let (tree, ()) = api
         .change(owner, &needs, |tree, ctx| {
             tree.update_listener(id, request.clone(), ctx)

@@ -65,7 +65,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = LoadBalancerCreate::parse(&call.document()?)?;
     let project = api.project_of_new(&call, request.project_id.as_deref())?;
     api.authorize(&call, Action::LoadBalancerPost, &project)?;
-    let needs = Needs::everything(request.certificate_refs());
+    let needs = Needs::everything(request.secret_refs());
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
     let vips = request.vip.clone();

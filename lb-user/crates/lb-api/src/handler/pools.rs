@@ -57,9 +57,11 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     api.authorize_part(&call, Action::PoolPost, owner, owner.not_found())
         .await?;
     let (tree, id) = api
-        .change(owner, &Needs::nothing(), |tree, ctx| {
-            tree.create_pool(request.clone(), ctx)
-        })
+        .change(
+            owner,
+            &Needs::secrets(request.secret_refs()),
+            |tree, ctx| tree.create_pool(request.clone(), ctx),
+        )
         .await?;
     Ok(created(KEY, &view(&tree, id)?))
 }
@@ -69,9 +71,11 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = PoolUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::PoolPut).await?;
     let (tree, ()) = api
-        .change(owner, &Needs::nothing(), |tree, ctx| {
-            tree.update_pool(id, request.clone(), ctx)
-        })
+        .change(
+            owner,
+            &Needs::secrets(request.secret_refs()),
+            |tree, ctx| tree.update_pool(id, request.clone(), ctx),
+        )
         .await?;
     Ok(updated(KEY, &view(&tree, id)?))
 }

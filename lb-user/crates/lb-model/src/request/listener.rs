@@ -15,6 +15,7 @@ use crate::{
     enums::{ClientAuthentication, ListenerProtocol},
     fault::Fault,
     id::{LoadBalancerId, PoolId},
+    secret_refs::SecretRefs,
 };
 
 /// POST, stand-alone.
@@ -97,10 +98,10 @@ impl ListenerCreate {
         })
     }
 
-    /// Every certificate reference whose fact the tree will want.
+    /// Every reference whose fact the tree will want.
     #[must_use]
-    pub fn certificate_refs(&self) -> Vec<String> {
-        self.fields.mutable.certificate_refs()
+    pub fn secret_refs(&self) -> SecretRefs {
+        self.fields.mutable.secret_refs()
     }
 }
 
@@ -147,17 +148,5 @@ impl ListenerUpdate {
             hsts_include_subdomains: reader.boolean("hsts_include_subdomains")?,
             hsts_preload: reader.boolean("hsts_preload")?,
         })
-    }
-
-    /// Every certificate reference in this body whose fact the tree will want.
-    #[must_use]
-    pub fn certificate_refs(&self) -> Vec<String> {
-        let default = self.default_tls_container_ref.value();
-        let sni = self.sni_container_refs.value();
-        default
-            .into_iter()
-            .chain(sni.into_iter().flatten())
-            .cloned()
-            .collect()
     }
 }

@@ -111,10 +111,10 @@ impl LoadBalancerCreate {
         })
     }
 
-    /// Every certificate reference whose fact the tree will want.
+    /// Every reference whose fact the tree will want.
     #[must_use]
-    pub fn certificate_refs(&self) -> Vec<String> {
-        self.tree.certificate_refs()
+    pub fn secret_refs(&self) -> crate::secret_refs::SecretRefs {
+        self.tree.secret_refs()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     enums::{LbAlgorithm, PoolProtocol, SessionPersistenceType},
     fault::Fault,
     id::{ListenerId, LoadBalancerId},
+    secret_refs::SecretRefs,
 };
 
 /// POST, stand-alone.
@@ -96,6 +97,12 @@ impl PoolCreate {
             listener_id,
             fields,
         })
+    }
+
+    /// Every reference whose fact the tree will want.
+    #[must_use]
+    pub fn secret_refs(&self) -> SecretRefs {
+        self.fields.mutable.secret_refs()
     }
 }
 

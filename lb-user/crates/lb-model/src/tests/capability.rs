@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fault::Fault,
-    testing::{World, posted, uuid, world},
+    testing::{AUTHORITY, CERTIFICATE, World, posted, uuid, world},
 };
 
 /// What becomes of a field's value.
@@ -152,12 +152,12 @@ fn pool() {
         ),
         (json!({"tls_enabled": true}), Refused("tls_enabled", "true")),
         (
-            json!({"tls_container_ref": "r"}),
-            Refused("tls_container_ref", "r"),
+            json!({"tls_container_ref": CERTIFICATE}),
+            Refused("tls_container_ref", CERTIFICATE),
         ),
         (
-            json!({"ca_tls_container_ref": "r"}),
-            Refused("ca_tls_container_ref", "r"),
+            json!({"ca_tls_container_ref": AUTHORITY}),
+            Refused("ca_tls_container_ref", AUTHORITY),
         ),
         (json!({"crl_container_ref": "r"}), Invalid),
     ];

@@ -6,7 +6,7 @@ use super::capability::{
     Fate::{self, Invalid, Refused, Served},
     assert_complete, judge,
 };
-use crate::testing::{CERTIFICATE, merged, world};
+use crate::testing::{AUTHORITY, CERTIFICATE, merged, world};
 
 fn tls(fields: Value) -> Value {
     let base = json!({"protocol": "TERMINATED_HTTPS", "default_tls_container_ref": CERTIFICATE});
@@ -102,11 +102,13 @@ fn tls_options() -> Vec<(Value, Fate)> {
         ),
         (tls(json!({"alpn_protocols": ["h2", "http/1.1"]})), Served),
         (
-            tls(json!({"client_ca_tls_container_ref": "ca"})),
-            Refused("client_ca_tls_container_ref", "ca"),
+            tls(json!({"client_ca_tls_container_ref": AUTHORITY})),
+            Refused("client_ca_tls_container_ref", AUTHORITY),
         ),
         (
-            tls(json!({"client_ca_tls_container_ref": "ca", "client_authentication": "OPTIONAL"})),
+            tls(
+                json!({"client_ca_tls_container_ref": AUTHORITY, "client_authentication": "OPTIONAL"}),
+            ),
             Refused("client_authentication", "OPTIONAL"),
         ),
         (tls(json!({"client_crl_container_ref": "crl"})), Invalid),

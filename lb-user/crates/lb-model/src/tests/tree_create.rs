@@ -192,7 +192,17 @@ fn every_single_call_rule_holds_in_a_tree_too() {
 fn the_request_says_which_certificates_it_will_need() {
     let body = json!({"loadbalancer": {"vip_subnet_id": crate::testing::uuid(1), "listeners": [
         {"protocol": "TERMINATED_HTTPS", "protocol_port": 443, "default_tls_container_ref": "a",
-            "sni_container_refs": ["b"]}]}});
+            "sni_container_refs": ["b"], "client_ca_tls_container_ref": "c", "default_pool": {
+                "name": "p", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN",
+                "tls_container_ref": "d", "ca_tls_container_ref": "e", "crl_container_ref": "f"}}]}});
     let request = crate::request::LoadBalancerCreate::parse(&body).unwrap();
-    assert_eq!(request.certificate_refs(), ["a", "b"]);
+    let refs = request.secret_refs();
+    assert_eq!(
+        refs.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["a", "b", "d", "c", "e", "f"]
+    );
+    assert_eq!(
+        (refs.authorities.len(), refs.revocation_lists.len()),
+        (2, 1)
+    );
 }

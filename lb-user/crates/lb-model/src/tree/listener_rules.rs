@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Tree;
 use crate::{
-    ctx::{CertificateFact, Facts},
+    ctx::Facts,
     enums::{ClientAuthentication, ListenerProtocol},
     fault::Fault,
     limits,
@@ -110,27 +110,16 @@ fn references(listener: &Listener, given: &ListenerUpdate, facts: &Facts) -> Res
             "client_crl_container_ref needs client_ca_tls_container_ref.",
         ));
     }
-    readable(&given.certificate_refs(), facts)
-}
-
-fn readable(references: &[String], facts: &Facts) -> Result<(), Fault> {
-    let mut broken = Vec::new();
-    for reference in references {
-        match facts.certificates.get(reference) {
-            Some(CertificateFact::Usable { .. }) => {}
-            Some(CertificateFact::Unreadable { reason }) => {
-                broken.push(format!("{reference} ({reason})"));
-            }
-            None => broken.push(reference.clone()),
-        }
+    let named = given.secret_refs();
+    tls::check_readable(&named, facts)?;
+    if named.touches_revocation() {
+        tls::check_revocation_list(
+            listener.client_crl_container_ref.as_ref(),
+            listener.client_ca_tls_container_ref.as_ref(),
+            facts,
+        )?;
     }
-    if broken.is_empty() {
-        return Ok(());
-    }
-    Err(Fault::invalid(format!(
-        "Could not retrieve certificate: {}",
-        broken.join(", ")
-    )))
+    Ok(())
 }
 
 fn tls_options(given: &ListenerUpdate, check_lists: bool) -> Result<(), Fault> {

@@ -1,6 +1,7 @@
 //! What a pool's fields demand of each other (contract 2.3).
 
 use crate::{
+    ctx::Facts,
     enums::{PoolProtocol, SessionPersistenceType},
     fault::Fault,
     request::{Given, PoolUpdate, pool::SessionPersistenceFields},
@@ -101,11 +102,20 @@ fn check_cookie_name(name: &str) -> Result<(), Fault> {
 }
 
 /// TLS towards members.
-pub(super) fn check_tls(pool: &Pool, given: &PoolUpdate) -> Result<(), Fault> {
+pub(super) fn check_tls(pool: &Pool, given: &PoolUpdate, facts: &Facts) -> Result<(), Fault> {
     if pool.crl_container_ref.is_some() && pool.ca_tls_container_ref.is_none() {
         return Err(Fault::invalid(
             "crl_container_ref needs ca_tls_container_ref.",
         ));
+    }
+    let named = given.secret_refs();
+    tls::check_readable(&named, facts)?;
+    if named.touches_revocation() {
+        tls::check_revocation_list(
+            pool.crl_container_ref.as_ref(),
+            pool.ca_tls_container_ref.as_ref(),
+            facts,
+        )?;
     }
     if let Given::Value(ciphers) = &given.tls_ciphers {
         tls::check_ciphers(ciphers)?;
