@@ -16,6 +16,7 @@ mod db;
 mod decode;
 mod encode;
 pub mod error;
+pub mod event;
 mod host;
 mod ipam;
 pub mod list;
@@ -33,6 +34,7 @@ pub mod vip;
 
 pub use amphora::{AmphoraRow, AmphoraUpdate};
 pub use error::{NetworkError, SecretError, StoreError};
+pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;
 pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
 pub use lock::StateLock;

@@ -29,6 +29,7 @@ use crate::{
         Ordinals, POOLS, encode,
     },
     error::StoreError,
+    event,
     ipam::load_ports,
     lock::{Attempts, lock_row},
     observed::load_health,
@@ -119,6 +120,7 @@ impl Store {
         let encoded = encode(&tree, &Ordinals::new())?;
         save(&mut transaction, id, &Encoded::default(), encoded).await?;
         self.reconcile_ports(&mut transaction, &tree).await?;
+        event::record(&mut transaction, &event::created(&tree)).await?;
         self.commit(transaction).await?;
         Ok(tree)
     }
@@ -195,6 +197,9 @@ impl Store {
             let (old, new) = (encode(&before, &ordinals)?, encode(&after, &ordinals)?);
             save(&mut transaction, id, &old, new).await?;
             self.reconcile_ports(&mut transaction, &after).await?;
+        }
+        if let Some(told) = event::status_changes(&before, &after) {
+            event::record(&mut transaction, &told).await?;
         }
         self.commit(transaction).await?;
         Ok(value)

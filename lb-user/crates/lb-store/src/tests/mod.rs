@@ -1,6 +1,7 @@
 //! The store against a real database file.
 
 mod addresses;
+mod events;
 mod lists;
 mod observed;
 mod secrets;

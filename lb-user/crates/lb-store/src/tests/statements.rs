@@ -1,7 +1,7 @@
 //! Every statement against the schema.
 
 use super::*;
-use crate::{amphora, encode, host, ipam, list, observed, secret, settings, sql, tree};
+use crate::{amphora, encode, event, host, ipam, list, observed, secret, settings, sql, tree};
 
 #[tokio::test]
 async fn every_statement_prepares() {
@@ -15,6 +15,7 @@ async fn every_statement_prepares() {
         .rows;
     let fixed = [
         amphora::STATEMENTS,
+        event::STATEMENTS,
         host::STATEMENTS,
         ipam::STATEMENTS,
         observed::STATEMENTS,
