@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod policy;
 pub(crate) mod status;
 
 use std::io::Write as _;

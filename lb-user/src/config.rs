@@ -5,6 +5,7 @@
 //! key, the value and what would be right, and ends the process with exit code 64.
 
 mod agent;
+mod auth;
 mod network;
 mod reader;
 mod server;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub(crate) use agent::Agent;
+pub(crate) use auth::Policy;
 pub(crate) use network::{Network, network_named};
 pub(crate) use server::{Api, Controller};
 
@@ -39,6 +41,7 @@ pub(crate) struct Config {
     /// Sockets and pid files.
     pub(crate) run_dir: PathBuf,
     pub(crate) api: Api,
+    pub(crate) policy: Policy,
     pub(crate) controller: Controller,
     pub(crate) networks: Vec<Network>,
     /// Addresses no member may have, besides the built-in ones.
@@ -118,6 +121,7 @@ impl Config {
         let state_dir = absolute(&mut root, "state_dir", STATE_DIR, directory)?;
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
         let api = Api::read(root.section("api")?)?;
+        let policy = Policy::read(root.section("policy")?)?;
         let controller = Controller::read(root.section("controller")?)?;
         let networks = network::read(&mut root)?;
         let mut members = root.section("members")?;
@@ -129,6 +133,7 @@ impl Config {
             state_dir,
             run_dir,
             api,
+            policy,
             controller,
             networks,
             deny_cidrs,

@@ -46,6 +46,9 @@ enum Command {
     /// The settings in force.
     #[command(subcommand)]
     Config(cli::config::Command),
+    /// The rules of access in force.
+    #[command(subcommand)]
+    Policy(cli::policy::Command),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +89,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),
+        Command::Policy(command) => cli::policy::run(&command, &load()?),
         Command::Config(command) => cli::config::run(&command, &sources),
     }
 }

@@ -1,5 +1,6 @@
 //! What a process does for its whole life, one file a role.
 
+pub(crate) mod access;
 mod addresses;
 pub(crate) mod agent;
 pub(crate) mod all_in_one;

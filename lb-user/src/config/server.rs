@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use lb_api::AuthStrategy;
 use lb_model::{enums::Topology, tree::load_balancer::PROVIDERS};
 
-use super::{ConfigError, reader::Section};
+use super::{ConfigError, auth, reader::Section};
 
 const LISTEN: &str = "127.0.0.1:9876";
 const SYNC_LISTEN: &str = "127.0.0.1:9877";
@@ -17,6 +18,7 @@ const ADDRESS: &str = "an address and port such as \"127.0.0.1:9876\"";
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) listen: SocketAddr,
+    pub(crate) auth_strategy: AuthStrategy,
     /// Owner of what is created without naming a project.
     pub(crate) default_project: String,
     pub(crate) default_provider: String,
@@ -27,14 +29,7 @@ pub(crate) struct Api {
 impl Api {
     pub(super) fn read(mut section: Section) -> Result<Self, ConfigError> {
         let listen = address(&mut section, "listen", LISTEN)?;
-        let strategy: Option<String> = section.parsed("auth_strategy", "\"noauth\"")?;
-        if let Some(strategy) = strategy.filter(|strategy| strategy != "noauth") {
-            return Err(section.wrong(
-                "auth_strategy",
-                Some(format!("{strategy:?}")),
-                "must be \"noauth\", the only one so far",
-            ));
-        }
+        let auth_strategy = auth::strategy(&mut section)?;
         let default_project = section
             .parsed("default_project", "a project id")?
             .unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
@@ -56,7 +51,7 @@ impl Api {
             ));
         }
         let force_listen = section.boolean("force_listen")?.unwrap_or(false);
-        if !listen.ip().to_canonical().is_loopback() && !force_listen {
+        if !listen.ip().to_canonical().is_loopback() && auth_strategy.is_open() && !force_listen {
             return Err(section.wrong(
                 "listen",
                 Some(format!("\"{listen}\"")),
@@ -66,6 +61,7 @@ impl Api {
         section.finish()?;
         Ok(Self {
             listen,
+            auth_strategy,
             default_project,
             default_provider,
             force_listen,

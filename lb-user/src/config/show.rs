@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Network};
+use super::{Config, Network, auth};
 
 impl Config {
     /// TOML of everything in force.
@@ -23,7 +23,11 @@ impl Config {
         writeln!(out, "run_dir = {:?}  # sockets", self.run_dir)?;
         let api = &self.api;
         writeln!(out, "\n[api]\nlisten = \"{}\"", api.listen)?;
-        writeln!(out, "auth_strategy = \"noauth\"")?;
+        writeln!(
+            out,
+            "auth_strategy = \"{}\"  # or keystone; testing believes headers",
+            api.auth_strategy
+        )?;
         writeln!(out, "default_project = {:?}", api.default_project)?;
         writeln!(out, "default_provider = {:?}", api.default_provider)?;
         writeln!(
@@ -31,6 +35,7 @@ impl Config {
             "force_listen = {}  # true: no authentication beyond loopback",
             api.force_listen
         )?;
+        auth::write(out, self)?;
         let controller = &self.controller;
         writeln!(
             out,

@@ -97,8 +97,8 @@ const WRONG: &[(&str, &[&str])] = &[
         &["api.lisen", "unknown key", "listen, auth_strategy"],
     ),
     (
-        "[api]\nauth_strategy = \"keystone\"",
-        &["auth_strategy = \"keystone\"", "noauth"],
+        "[api]\nauth_strategy = \"kerberos\"",
+        &["auth_strategy = \"kerberos\"", "noauth"],
     ),
     (
         "[api]\ndefault_project = \"\"",

@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config},
     failure::Failure,
     role::{
+        access::Access,
         addresses,
         process::{bind, run_until_signal},
         ready,
@@ -42,6 +43,7 @@ pub(crate) struct Prepared {
     api: TcpListener,
     sync: TcpListener,
     authority: CertificateAuthority,
+    access: Access,
 }
 
 impl Prepared {
@@ -54,6 +56,7 @@ impl Prepared {
 /// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
 pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, Failure> {
     let networks = catalog(config)?;
+    let access = Access::prepare(config)?;
     require_free(config, role)?;
     let api = bind("api.listen", config.api.listen)?;
     let sync = bind("controller.sync_listen", config.controller.sync_listen)?;
@@ -73,6 +76,7 @@ pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, F
         api,
         sync,
         authority,
+        access,
     })
 }
 
@@ -97,6 +101,7 @@ pub(crate) async fn serve(
         api,
         sync,
         authority,
+        access,
     } = prepared;
     let store = Store::open(&config.state_dir, role, Arc::new(networks))
         .await
@@ -116,12 +121,15 @@ pub(crate) async fn serve(
             pending_timeout: config.controller.pending_timeout,
         },
     );
-    let state = ApiState::new(store.clone(), api_config(config));
+    let mut api_config = api_config(config);
+    access.apply(&mut api_config);
+    let state = ApiState::new(store.clone(), api_config);
     // Both sockets queue what comes from here on.
     ready::tell(role, bound.0.ok(), bound.1.ok());
     let served = tokio::join!(
         lb_wire::server::serve(sync, tls, Arc::clone(&controller), shutdown.clone()),
         controller.converge(shutdown.clone()),
+        access.follow(shutdown.clone()),
         async {
             let served = lb_api::serve(api, state, shutdown.clone()).await;
             // Without an API the rest is of no use: end as a whole.
@@ -130,7 +138,7 @@ pub(crate) async fn serve(
         },
     );
     store.close().await;
-    served.2.map_err(Failure::failed)
+    served.3.map_err(Failure::failed)
 }
 
 fn api_config(config: &Config) -> ApiConfig {

@@ -4,8 +4,12 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use lb_model::enums::Topology;
+use lb_policy::PolicySet;
 
-use crate::{auth::AuthStrategy, front::FrontDoor};
+use crate::{
+    auth::{AuthStrategy, Rules, default_rules},
+    front::FrontDoor,
+};
 
 /// Largest request body. Octavia's 114688 bytes are too few for a large single-call create.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -38,6 +42,8 @@ pub struct ApiConfig {
     pub settle_wait: Duration,
     /// How callers are known.
     pub auth_strategy: AuthStrategy,
+    /// Who may do what.
+    pub policy: Rules,
     /// Serve without authentication on an address that is not loopback.
     pub force_listen: bool,
     /// Mounts, browsers, proxies, sizes, switches of lists.
@@ -58,6 +64,7 @@ impl ApiConfig {
             page_items_max: PAGE_ITEMS_MAX,
             settle_wait: SETTLE_WAIT,
             auth_strategy: AuthStrategy::Noauth,
+            policy: default_rules(PolicySet::default()),
             force_listen: false,
             front: FrontDoor::default(),
         }

@@ -17,7 +17,7 @@ mod routes;
 mod serve;
 mod state;
 
-pub use auth::AuthStrategy;
+pub use auth::{AuthStrategy, PolicyFile, PolicyFileError, Rules, default_rules};
 pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};
 pub use front::{FrontDoor, JSON_DEPTH_MAX, JSON_ITEMS_MAX, ListSwitches, MOUNT_PREFIX};
 pub use routes::router;

@@ -48,6 +48,16 @@ impl Policy {
         link(rules, set)
     }
 
+    /// A set of defaults as it is.
+    #[must_use]
+    pub fn defaults(set: PolicySet) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "the texts are constants; a test makes a policy of every set"
+        )]
+        Self::new(set, None).expect("the defaults are sound")
+    }
+
     /// Whether a caller may do `action` to an object of `project`.
     #[must_use]
     pub fn allows(&self, action: Action, caller: &Credentials<'_>, project: Option<&str>) -> bool {

@@ -150,7 +150,7 @@ fn an_empty_file_changes_nothing_and_names_of_ones_own_are_fine() {
 
 /// Who may read own, read other, write own, write other, operate.
 fn persona(set: PolicySet, roles: &[&str], system: bool) -> [bool; 5] {
-    let policy = Policy::new(set, None).unwrap();
+    let policy = Policy::defaults(set);
     let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
     let caller = Credentials {
         project_id: (!system).then_some(OWN),

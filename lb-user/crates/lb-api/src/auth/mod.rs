@@ -8,12 +8,22 @@
 //! Invariant: no handler changes or shows an object of a project without one of the functions of
 //! [`authorize`]. A test walks the route table with a caller of no roles.
 
+use std::fmt;
+
 mod authenticate;
 mod authorize;
 mod caller;
+mod policy_file;
 
 pub(crate) use authenticate::authenticate;
 pub(crate) use caller::Caller;
+pub use policy_file::{PolicyFile, PolicyFileError, Rules, default_rules};
+
+impl fmt::Display for AuthStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// How callers are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +35,18 @@ pub enum AuthStrategy {
 }
 
 impl AuthStrategy {
+    /// Every strategy.
+    pub const ALL: [Self; 2] = [Self::Noauth, Self::Testing];
+
+    /// As configurations name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noauth => "noauth",
+            Self::Testing => "testing",
+        }
+    }
+
     /// Whether the caller is believed without proof, so that only this machine may be one.
     #[must_use]
     pub const fn is_open(self) -> bool {

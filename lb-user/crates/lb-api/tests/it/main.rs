@@ -1,6 +1,8 @@
 //! The API against the contract, in process, on a real store.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod addresses;
 #[cfg(test)]
 mod bad_input;
