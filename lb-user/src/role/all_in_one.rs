@@ -8,6 +8,7 @@ use std::{future::Future, sync::Arc};
 
 use clap::Args;
 use lb_agent::Origin;
+use lb_model::capability::CapabilitySet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -52,7 +53,9 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
 
 fn simulate(config: &Config) -> Result<(), Failure> {
     lb_telemetry::logging::init();
-    let prepared = server::prepare(config, ROLE)?;
+    let mut prepared = server::prepare(config, ROLE)?;
+    // Known before the API opens, not only once the agent asks.
+    prepared.declares = Some((config.agent.host.clone(), CapabilitySet::all()));
     let simulation = simulation(config, prepared.sync_address()?.to_string());
     run_until_signal(async |shutdown: CancellationToken| {
         let agent = lb_agent::simulate(simulation, || {}, shutdown.clone());

@@ -8,6 +8,7 @@ use std::{
 
 use lb_api::{ApiConfig, ApiState};
 use lb_control::{Controller, Settings};
+use lb_model::capability::CapabilitySet;
 use lb_store::{AllocationPool, Network, NetworkCatalog, StateLock, Store, Subnet};
 use lb_wire::{ca::CertificateAuthority, files, tls};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,8 @@ pub(crate) struct Prepared {
     sync: TcpListener,
     authority: CertificateAuthority,
     access: Access,
+    /// A host whose data path is known before its agent asks.
+    pub(crate) declares: Option<(String, CapabilitySet)>,
 }
 
 impl Prepared {
@@ -77,6 +80,7 @@ pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, F
         sync,
         authority,
         access,
+        declares: None,
     })
 }
 
@@ -102,6 +106,7 @@ pub(crate) async fn serve(
         sync,
         authority,
         access,
+        declares,
     } = prepared;
     let store = Store::open(&config.state_dir, role, Arc::new(networks))
         .await
@@ -110,6 +115,12 @@ pub(crate) async fn serve(
         .report_host(SERVER_HOST, &addresses)
         .await
         .map_err(Failure::failed)?;
+    if let Some((host, capabilities)) = declares {
+        store
+            .declare_capabilities(&host, &capabilities)
+            .await
+            .map_err(Failure::failed)?;
+    }
     let credentials = authority.issue_server().map_err(Failure::failed)?;
     let tls = tls::server_config(&credentials).map_err(Failure::failed)?;
     let bound = (api.local_addr(), sync.local_addr());

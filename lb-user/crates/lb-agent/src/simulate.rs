@@ -11,6 +11,7 @@ mod carried;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use lb_model::capability::CapabilitySet;
 use lb_wire::{
     client::{DirectDialer, SyncClient},
     message::{PROTOCOL_VERSION, ReportRequest, SyncRequest},
@@ -76,6 +77,7 @@ async fn ask(client: &SyncClient, host: &str, carried: &Carried, shutdown: &Canc
             host_addresses: Vec::new(),
             known,
             removing,
+            capabilities: CapabilitySet::all().names(),
         };
         let answer = tokio::select! {
             () = shutdown.cancelled() => return,

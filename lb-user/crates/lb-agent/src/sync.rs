@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lb_model::capability::CapabilitySet;
 use lb_wire::{
     client::SyncClient,
     message::{PROTOCOL_VERSION, ReportRequest, SyncRequest},
@@ -34,6 +35,7 @@ pub(crate) async fn ask(
             host_addresses: host.addresses_of_host.clone(),
             known,
             removing,
+            capabilities: CapabilitySet::data_path().names(),
         };
         let answer = tokio::select! {
             () = shutdown.cancelled() => return,

@@ -101,6 +101,7 @@ impl ApiState {
             subnets,
             forbidden,
             certificates,
+            capabilities: store.capabilities().await?,
             ..Facts::default()
         })
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lb_model::{id::LoadBalancerId, spec::LoadBalancerReport};
+use lb_model::{capability::CapabilitySet, id::LoadBalancerId, spec::LoadBalancerReport};
 use lb_store::{Head, Store};
 use tokio::{sync::Notify, time::Instant};
 
@@ -17,6 +17,10 @@ use crate::{error::ControlError, observed::Unwritten};
 const HOST_SETTING: &str = "placement_host";
 /// How often "last seen" of a host is written down.
 const SEEN_PERIOD: Duration = Duration::from_secs(10);
+
+/// How often what a host can do is written down although it is what this server wrote last: another
+/// server may have written something else since.
+const DECLARED_PERIOD: Duration = Duration::from_secs(60);
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub(crate) struct Memory {
     pub(crate) unwritten: Unwritten,
     /// When hosts were last written down, with which addresses.
     seen: HashMap<String, (Instant, BTreeSet<IpAddr>)>,
+    /// What each host declared last.
+    declared: HashMap<String, (Instant, CapabilitySet)>,
     /// Load balancers whose specification cannot be built, by the generation this was told for.
     pub(crate) unbuildable: HashMap<LoadBalancerId, u64>,
 }
@@ -102,6 +108,28 @@ impl Controller {
                 tracing::warn!(host, %error, "that a host was heard of is not written down");
             }
         });
+        Ok(())
+    }
+
+    /// Writes down what a host's data path can do, when it is not what was declared last.
+    pub(crate) async fn note_capabilities(
+        &self,
+        host: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<(), ControlError> {
+        let now = Instant::now();
+        let declared = CapabilitySet::from_names(names);
+        let known = self.memory().declared.get(host).cloned();
+        let same = known.as_ref().is_some_and(|(_, known)| *known == declared);
+        if same && known.is_some_and(|(when, _)| now.duration_since(when) < DECLARED_PERIOD) {
+            return Ok(());
+        }
+        self.store.declare_capabilities(host, &declared).await?;
+        if !same {
+            tracing::info!(host, names = ?declared.names(), "what the host can do");
+        }
+        let mut memory = self.memory();
+        memory.declared.insert(host.to_owned(), (now, declared));
         Ok(())
     }
 

@@ -46,6 +46,8 @@ impl Controller {
     async fn hold(&self, request: &SyncRequest) -> Result<SyncResponse, ControlError> {
         let addresses = request.host_addresses.iter().copied().collect();
         self.heard_of(&request.host, &addresses).await?;
+        self.note_capabilities(&request.host, &request.capabilities)
+            .await?;
         self.memory()
             .known
             .insert(request.host.clone(), request.known.clone());

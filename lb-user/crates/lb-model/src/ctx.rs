@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     address::ForbiddenAddresses,
+    capability::CapabilitySet,
     id::{NetworkId, SubnetId},
     quota::Allowance,
     time::Timestamp,
@@ -59,6 +60,8 @@ pub struct Facts {
     pub authorities: BTreeMap<String, AuthorityFact>,
     /// The same for references to lists of revoked certificates.
     pub revocation_lists: BTreeMap<String, RevocationListFact>,
+    /// What every host can do beyond the least.
+    pub capabilities: CapabilitySet,
 }
 
 impl Facts {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     address::ForbiddenAddresses,
+    capability::CapabilitySet,
     ctx::{AuthorityFact, CertificateFact, Ctx, Facts, RevocationListFact, SubnetInfo},
     enums::Topology,
     fault::Fault,
@@ -98,6 +99,7 @@ pub(crate) fn facts() -> Facts {
             },
         )]
         .into(),
+        capabilities: CapabilitySet::data_path(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Behaviour of the whole crate, by resource: requests as JSON in, faults and statuses out.
 
 mod capability;
+mod capability_all;
 mod capability_listener;
 mod l7;
 mod listener;

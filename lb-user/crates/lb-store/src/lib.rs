@@ -12,6 +12,7 @@
 //! Left out on purpose: the rules of the resources (lb-model), what becomes of a change (lb-control).
 
 mod amphora;
+mod capability;
 mod db;
 mod decode;
 mod encode;

@@ -14,6 +14,7 @@ use lb_model::{id::SubnetId, time::Timestamp};
 use tokio::sync::watch;
 
 use crate::{
+    capability::Remembered,
     db::{Database, Transaction, query},
     error::StoreError,
     lock::StateLock,
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     /// freed is the last to be given out again.
     pub(crate) last_given: Mutex<HashMap<SubnetId, u128>>,
     pub(crate) opened: Opened,
+    pub(crate) capabilities: Remembered,
     changes: watch::Sender<u64>,
     _lock: StateLock,
 }
@@ -74,6 +76,7 @@ impl Store {
             seal,
             last_given: Mutex::default(),
             opened: Opened::default(),
+            capabilities: Remembered::default(),
             changes: watch::Sender::new(0),
             _lock: lock,
         };

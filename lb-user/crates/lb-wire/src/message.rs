@@ -50,6 +50,10 @@ pub struct SyncRequest {
     /// Being taken down, not yet told in a [`ReportRequest::removed`] that was accepted.
     #[serde(default)]
     pub removing: BTreeSet<LoadBalancerId>,
+    /// Names of what the host's data path can do beyond the least
+    /// ([`lb_model::capability::CapabilitySet::names`]).
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
 }
 
 /// What the host must carry that it does not know.

@@ -127,6 +127,7 @@ pub(crate) fn sync_request(
         host_addresses: vec!["198.51.100.1".parse().unwrap()],
         known,
         removing,
+        capabilities: BTreeSet::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lb_model::{
+    capability::{Capability, CapabilitySet},
     enums::{AmphoraRole, AmphoraStatus, OperatingStatus, ProvisioningStatus},
     id::LoadBalancerId,
     request::{ListenerCreate, LoadBalancerUpdate},
@@ -399,4 +400,22 @@ async fn a_deletion_that_the_host_does_not_confirm_is_taken_back_at_its_deadline
     world.until_status(id, ProvisioningStatus::Error).await;
     let _agent = direct(&world, Mood::Willing);
     world.until_status(id, ProvisioningStatus::Active).await;
+}
+
+#[tokio::test]
+async fn what_an_agent_declares_can_be_asked_for_from_then_on() {
+    let world = World::new(NEVER).await;
+    let mut request = sync_request(HOST, BTreeMap::new(), BTreeSet::new());
+    request.capabilities = BTreeSet::from(["hsts".to_owned(), "teleportation".to_owned()]);
+    let id = world.create(json!({})).await;
+    world.controller.sync(request.clone()).await.unwrap();
+    let declared: CapabilitySet = [Capability::Hsts].into_iter().collect();
+    assert_eq!(world.store.capabilities().await.unwrap(), declared);
+
+    // An agent of a version that declares nothing takes it all back.
+    request.capabilities.clear();
+    world.controller.sync(request).await.unwrap();
+    let none = CapabilitySet::default();
+    assert_eq!(world.store.capabilities().await.unwrap(), none);
+    assert_eq!(world.status(id).await, ProvisioningStatus::PendingCreate);
 }

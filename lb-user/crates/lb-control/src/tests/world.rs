@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use lb_model::{
+    capability::CapabilitySet,
     ctx::{Ctx, Facts, SubnetInfo},
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
@@ -171,6 +172,7 @@ impl World {
             })
         });
         Facts {
+            capabilities: CapabilitySet::data_path(),
             subnets: subnets.collect(),
             ..Facts::default()
         }

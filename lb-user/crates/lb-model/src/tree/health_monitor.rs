@@ -42,7 +42,7 @@ impl Tree {
             monitor_rules::check_values(&monitor)?;
             tree.lock_pool(pool_id, ctx.now)?;
             begin(&mut monitor.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
-            capability::health_monitor(&monitor)?;
+            capability::health_monitor(&monitor, ctx.facts)?;
             tree.pool_mut(pool_id)?.health_monitor = Some(monitor);
             Ok(())
         })
@@ -82,7 +82,7 @@ impl Tree {
                 "Pool {pool_id} already has a health monitor."
             )));
         }
-        capability::health_monitor(&monitor)?;
+        capability::health_monitor(&monitor, ctx.facts)?;
         let id = monitor.id;
         pool.health_monitor = Some(monitor);
         Ok(id)

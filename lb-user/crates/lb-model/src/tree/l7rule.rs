@@ -51,7 +51,7 @@ impl Tree {
             l7_rules::check(&rule)?;
             tree.lock_policy(policy_id, ctx.now)?;
             begin(&mut rule.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
-            capability::l7rule(&rule)?;
+            capability::l7rule(&rule, ctx.facts)?;
             *tree.l7rule_mut(policy_id, id)? = rule;
             Ok(())
         })
@@ -101,7 +101,7 @@ impl Tree {
         }
         ctx.quota.take(QuotaClass::L7Rule, 1)?;
         self.lock_policy(policy_id, ctx.now)?;
-        capability::l7rule(&rule)?;
+        capability::l7rule(&rule, ctx.facts)?;
         let id = rule.id;
         self.l7policy_mut(policy_id)?.rules.push(rule);
         Ok(id)

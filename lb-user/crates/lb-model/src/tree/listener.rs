@@ -43,7 +43,7 @@ impl Tree {
             listener_rules::check_update(tree, &listener, &given, ctx.facts)?;
             tree.lock(ctx.now)?;
             begin(&mut listener.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
-            capability::listener(tree, &listener)?;
+            capability::listener(tree, &listener, ctx.facts)?;
             *tree.listener_mut(id)? = listener;
             Ok(())
         })
@@ -75,7 +75,7 @@ impl Tree {
         let given = fields.mutable.clone();
         let listener = new_listener(ctx.id(), fields, ctx);
         listener_rules::check_create(self, &listener, &given, ctx.facts)?;
-        capability::listener(self, &listener)?;
+        capability::listener(self, &listener, ctx.facts)?;
         let id = listener.id;
         self.listeners.push(listener);
         Ok(id)

@@ -42,7 +42,7 @@ impl Tree {
             tree.lock(ctx.now)?;
             begin(&mut pool.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
             tree.touch_listeners_using(id, ctx.now);
-            capability::pool(tree, &pool)?;
+            capability::pool(tree, &pool, ctx.facts)?;
             *tree.pool_mut(id)? = pool;
             Ok(())
         })
@@ -100,7 +100,7 @@ impl Tree {
             self.listener_mut(listener_id)?.default_pool_id = Some(id);
             self.touch_listeners_using(id, ctx.now);
         }
-        capability::pool(self, &pool)?;
+        capability::pool(self, &pool, ctx.facts)?;
         self.pools.push(pool);
         Ok(id)
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod events;
+mod capabilities;
 mod lists;
 mod observed;
 mod secrets;

@@ -1,7 +1,7 @@
 //! Every statement against the schema.
 
 use super::*;
-use crate::{amphora, encode, event, host, ipam, list, observed, secret, settings, sql, tree};
+use crate::{amphora, capability, encode, event, host, ipam, list, observed, secret, settings, sql, tree};
 
 #[tokio::test]
 async fn every_statement_prepares() {
@@ -16,6 +16,7 @@ async fn every_statement_prepares() {
     let fixed = [
         amphora::STATEMENTS,
         event::STATEMENTS,
+        capability::STATEMENTS,
         host::STATEMENTS,
         ipam::STATEMENTS,
         observed::STATEMENTS,
