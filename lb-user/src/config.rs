@@ -20,7 +20,7 @@ use std::{
 
 pub(crate) use agent::Agent;
 pub(crate) use auth::Policy;
-pub(crate) use network::{Network, network_named};
+pub(crate) use network::{Network, NetworkDriver, network_named};
 pub(crate) use server::{Api, Controller};
 
 use ipnet::IpNet;
@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) api: Api,
     pub(crate) policy: Policy,
     pub(crate) controller: Controller,
+    pub(crate) network_driver: NetworkDriver,
     pub(crate) networks: Vec<Network>,
     /// Addresses no member may have, besides the built-in ones.
     pub(crate) deny_cidrs: Vec<IpNet>,
@@ -123,6 +124,7 @@ impl Config {
         let api = Api::read(root.section("api")?)?;
         let policy = Policy::read(root.section("policy")?)?;
         let controller = Controller::read(root.section("controller")?)?;
+        let network_driver = network::read_driver(root.section("network")?)?;
         let networks = network::read(&mut root)?;
         let mut members = root.section("members")?;
         let deny_cidrs = members.list("deny_cidrs", "networks such as \"10.0.0.0/8\"")?;
@@ -135,6 +137,7 @@ impl Config {
             api,
             policy,
             controller,
+            network_driver,
             networks,
             deny_cidrs,
             agent,

@@ -1,8 +1,9 @@
-//! Section `[[networks]]` with `[[networks.subnets]]`: what load balancers can have addresses in.
+//! Sections `[network]`: who knows the networks; and `[[networks]]` with `[[networks.subnets]]`: what
+//! load balancers can have addresses in when it is the configuration.
 //!
 //! Only the form is checked here; whether networks make sense together is the store's to say.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use lb_model::id::{NetworkId, SubnetId};
@@ -11,6 +12,42 @@ use super::{ConfigError, reader::Section};
 
 const UUID: &str = "a UUID such as \"3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11\"";
 
+/// Who knows which networks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkDriver {
+    /// The configuration.
+    Embedded,
+    /// Nobody: every network, subnet and port exists, addresses are made up. For tests of the API.
+    Noop,
+}
+
+impl NetworkDriver {
+    /// As in the configuration.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Noop => "noop",
+        }
+    }
+}
+
+impl FromStr for NetworkDriver {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Embedded, Self::Noop]
+            .into_iter()
+            .find(|driver| driver.as_str() == text)
+            .ok_or("no such driver")
+    }
+}
+
+pub(super) fn read_driver(mut section: Section) -> Result<NetworkDriver, ConfigError> {
+    let driver = section.parsed("driver", "\"embedded\" or \"noop\"")?;
+    section.finish()?;
+    Ok(driver.unwrap_or(NetworkDriver::Embedded))
+}
+
 /// A network: a range in which addresses are unique.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
@@ -18,6 +55,8 @@ pub(crate) struct Network {
     pub(crate) name: String,
     /// First part of every data path key with an address of this network.
     pub(crate) segment: u32,
+    /// The one project that may use it; `None`: it is shared by all.
+    pub(crate) project_id: Option<String>,
     pub(crate) subnets: Vec<Subnet>,
 }
 
@@ -57,6 +96,7 @@ fn read_network(mut section: Section) -> Result<Network, ConfigError> {
                 "is missing: must be a number of its own for each network",
             )
         })?;
+    let project_id = section.parsed("project_id", "a project's id")?;
     let subnets = section.sections("subnets")?;
     let subnets = subnets
         .into_iter()
@@ -67,6 +107,7 @@ fn read_network(mut section: Section) -> Result<Network, ConfigError> {
         id,
         name,
         segment,
+        project_id,
         subnets,
     })
 }

@@ -59,6 +59,11 @@ impl Config {
                 "# host = \"…\"  # where load balancers are placed; default: agent.host"
             )?,
         }
+        writeln!(
+            out,
+            "\n[network]\ndriver = \"{}\"  # or noop: everything exists, for tests of the API",
+            self.network_driver.as_str()
+        )?;
         for network in &self.networks {
             write_network(out, network)?;
         }
@@ -109,6 +114,9 @@ fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {
         "name = {:?}\nsegment = {}",
         network.name, network.segment
     )?;
+    if let Some(project) = &network.project_id {
+        writeln!(out, "project_id = {project:?}")?;
+    }
     for subnet in &network.subnets {
         writeln!(out, "\n[[networks.subnets]]\nid = \"{}\"", subnet.id)?;
         writeln!(out, "name = {:?}\ncidr = \"{}\"", subnet.name, subnet.cidr)?;

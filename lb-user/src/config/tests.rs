@@ -243,3 +243,15 @@ fn a_simulated_host_has_networks_and_free_ports_unless_told_otherwise() {
     assert_eq!(config.controller.sync_listen.port(), 7);
     assert_eq!(config.networks.len(), 1);
 }
+
+#[test]
+fn the_network_driver_is_one_of_two() {
+    let config = load("", &[("LBAAS_NETWORK__DRIVER", "noop")], &[]).unwrap();
+    assert_eq!(config.network_driver, NetworkDriver::Noop);
+    assert_eq!(
+        load("", &[], &[]).unwrap().network_driver,
+        NetworkDriver::Embedded
+    );
+    let error = load("[network]\ndriver = \"neutron\"", &[], &[]).unwrap_err();
+    assert!(error.to_string().contains("network.driver"), "{error}");
+}

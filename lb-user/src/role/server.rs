@@ -9,7 +9,9 @@ use std::{
 use lb_api::{ApiConfig, ApiState};
 use lb_control::{Controller, Settings};
 use lb_model::capability::CapabilitySet;
-use lb_store::{AllocationPool, Network, NetworkCatalog, StateLock, Store, Subnet};
+use lb_store::{
+    AllocationPool, Network, NetworkCatalog, NetworkDriver, NoopNetworks, StateLock, Store, Subnet,
+};
 use lb_wire::{ca::CertificateAuthority, files, tls};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +41,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     role: &'static str,
-    networks: NetworkCatalog,
+    networks: Arc<dyn NetworkDriver>,
     addresses: BTreeSet<IpAddr>,
     api: TcpListener,
     sync: TcpListener,
@@ -58,7 +60,7 @@ impl Prepared {
 
 /// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
 pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, Failure> {
-    let networks = catalog(config)?;
+    let networks = networks(config)?;
     let access = Access::prepare(config)?;
     require_free(config, role)?;
     let api = bind("api.listen", config.api.listen)?;
@@ -108,7 +110,7 @@ pub(crate) async fn serve(
         access,
         declares,
     } = prepared;
-    let store = Store::open(&config.state_dir, role, Arc::new(networks))
+    let store = Store::open(&config.state_dir, role, networks)
         .await
         .map_err(Failure::failed)?;
     store
@@ -162,10 +164,15 @@ fn api_config(config: &Config) -> ApiConfig {
     api
 }
 
-/// The networks, checked as a whole.
-pub(crate) fn catalog(config: &Config) -> Result<NetworkCatalog, Failure> {
+/// Who knows the networks; those of the configuration are checked as a whole.
+pub(crate) fn networks(config: &Config) -> Result<Arc<dyn NetworkDriver>, Failure> {
     let networks = config.networks.iter().map(network).collect();
-    NetworkCatalog::new(networks).map_err(|error| Failure::Usage(format!("configuration: {error}")))
+    let catalog = NetworkCatalog::new(networks)
+        .map_err(|error| Failure::Usage(format!("configuration: {error}")))?;
+    Ok(match config.network_driver {
+        config::NetworkDriver::Embedded => Arc::new(catalog),
+        config::NetworkDriver::Noop => Arc::new(NoopNetworks),
+    })
 }
 
 fn network(network: &config::Network) -> Network {
@@ -184,6 +191,7 @@ fn network(network: &config::Network) -> Network {
         id: network.id,
         name: network.name.clone(),
         segment: network.segment,
+        project_id: network.project_id.clone(),
         subnets: subnets.collect(),
     }
 }

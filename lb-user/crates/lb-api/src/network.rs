@@ -5,12 +5,14 @@
 //! Left out on purpose: every write. Security groups and QoS policies do not exist here; their lists
 //! are empty, so that a client which looks one up by name is told "not found" and not "no such URL".
 
+use std::str::FromStr;
+
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use lb_store::{Network, Port, PortPurpose, Subnet};
+use lb_store::{Near, Network, Place, Port, PortPurpose, StoreError, Which};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,41 +24,45 @@ use crate::{
 };
 
 /// `GET /v2/networks`
-pub(crate) async fn networks(State(api): State<ApiState>, call: Call) -> Response {
-    answer(
-        &call,
-        "networks",
-        api.store().networks().networks().iter().map(network_view),
-    )
+pub(crate) async fn networks(
+    State(api): State<ApiState>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let found = api.store().networks().networks(which(&call)).await;
+    let found = found.map_err(StoreError::from)?;
+    let views = found.iter().map(|network| network_view(network));
+    Ok(answer(&call, "networks", views))
 }
 
 /// `GET /v2/networks/{id}`
 pub(crate) async fn network(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id = call.id(0, "Network")?;
-    let found = api.store().networks().network(id).map(network_view);
-    one(&call, "network", found)
+    let found = api.store().networks().network(id, Near::default()).await;
+    let found = found.map_err(StoreError::from)?;
+    one(&call, "network", found.as_deref().map(network_view))
 }
 
 /// `GET /v2/subnets`
-pub(crate) async fn subnets(State(api): State<ApiState>, call: Call) -> Response {
-    let networks = api.store().networks().networks().iter();
-    let views = networks.flat_map(|network| {
-        network
-            .subnets
-            .iter()
-            .map(move |it| subnet_view(network, it))
-    });
-    answer(&call, "subnets", views)
+pub(crate) async fn subnets(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let found = api.store().networks().subnets(which(&call)).await;
+    let found = found.map_err(StoreError::from)?;
+    Ok(answer(&call, "subnets", found.iter().map(subnet_view)))
 }
 
 /// `GET /v2/subnets/{id}`
 pub(crate) async fn subnet(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id = call.id(0, "Subnet")?;
-    let found = api.store().networks().subnet(id);
-    one(
-        &call,
-        "subnet",
-        found.map(|(network, subnet)| subnet_view(network, subnet)),
+    let found = api.store().networks().subnet(id, Near::default()).await;
+    let found = found.map_err(StoreError::from)?;
+    one(&call, "subnet", found.as_ref().map(subnet_view))
+}
+
+/// What a list is about, for drivers that cannot list everything.
+fn which<T: FromStr>(call: &Call) -> Which<'_, T> {
+    let id = call.argument("id").and_then(|id| id.parse().ok());
+    id.map_or_else(
+        || call.argument("name").map_or(Which::All, Which::Named),
+        Which::Id,
     )
 }
 
@@ -143,7 +149,8 @@ fn network_view(network: &Network) -> Value {
     })
 }
 
-fn subnet_view(network: &Network, subnet: &Subnet) -> Value {
+fn subnet_view(place: &Place) -> Value {
+    let Place { network, subnet } = place;
     json!({
         "id": subnet.id,
         "name": subnet.name,

@@ -2,13 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use lb_model::{
-    address::ForbiddenAddresses,
-    ctx::{Facts, SubnetInfo},
-    secret_refs::SecretRefs,
-    time::Timestamp,
-};
-use lb_store::{PortPurpose, Store};
+use lb_model::{address::ForbiddenAddresses, ctx::Facts, secret_refs::SecretRefs, time::Timestamp};
+use lb_store::{PortPurpose, Store, StoreError, Which};
 use uuid::Uuid;
 
 use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health};
@@ -73,23 +68,10 @@ impl ApiState {
     /// What is known of the world now, as far as an operation needs it.
     pub(crate) async fn facts(&self, needs: &Needs) -> Result<Facts, ApiError> {
         let store = self.store();
-        let networks = store.networks().networks().iter();
-        let subnets = networks
-            .flat_map(|network| {
-                network
-                    .subnets
-                    .iter()
-                    .map(move |subnet| (network.id, subnet))
-            })
-            .map(|(network_id, subnet)| SubnetInfo {
-                id: subnet.id,
-                network_id,
-                cidr: subnet.cidr,
-                gateway_ip: subnet.gateway_ip,
-                // Asked for by the choice of a VIP only, which is the store's.
-                free_addresses: 0,
-            })
-            .collect();
+        let places = store.networks().subnets(Which::All).await;
+        let places = places.map_err(StoreError::from)?;
+        // How much is left in a subnet is asked by the choice of a VIP only, which is the store's.
+        let subnets = places.iter().map(|place| place.info(0)).collect();
         let forbidden = if needs.addresses {
             self.forbidden().await?
         } else {
@@ -99,6 +81,7 @@ impl ApiState {
         let certificates = store.certificate_facts(&references).await?;
         Ok(Facts {
             subnets,
+            any_subnet: store.networks().makes_everything_up(),
             forbidden,
             certificates,
             capabilities: store.capabilities().await?,
@@ -107,6 +90,10 @@ impl ApiState {
     }
 
     async fn forbidden(&self) -> Result<ForbiddenAddresses, ApiError> {
+        if self.store().networks().makes_everything_up() {
+            // No address is anybody's.
+            return Ok(ForbiddenAddresses::default());
+        }
         let ports = self.store().all_ports().await?;
         let ours = ports
             .iter()

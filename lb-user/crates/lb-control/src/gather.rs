@@ -1,13 +1,13 @@
 //! Reads from the store everything that one load balancer's specification is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_model::{
-    id::{AmphoraId, LoadBalancerId, MemberId},
+    id::{AmphoraId, LoadBalancerId, MemberId, SubnetId},
     spec::{AmphoraSpec, CertificateSpec, PortSpec, SubnetSpec},
 };
 use lb_plan::spec::{self, Built, Inputs, SpecError};
-use lb_store::{AmphoraRow, Carried, NetworkDriver, Port, PortPurpose, Store, StoreError};
+use lb_store::{AmphoraRow, Carried, Place, Port, PortPurpose, Store, StoreError};
 
 use crate::error::ControlError;
 
@@ -61,7 +61,7 @@ pub(crate) async fn gather(
         tree: &carried.tree,
         amphorae: &amphorae(&carried),
         snat: &ports(&carried.ports, PortPurpose::Snat, None),
-        subnets: &subnets(store.networks()),
+        subnets: &subnets(store, &carried).await?,
         certificates: &certificates,
         health: &health,
     });
@@ -90,16 +90,29 @@ fn ports(all: &[Port], purpose: PortPurpose, owner: Option<AmphoraId>) -> Vec<Po
         .collect()
 }
 
-fn subnets(networks: &dyn NetworkDriver) -> Vec<SubnetSpec> {
-    let all = networks.networks().iter();
-    all.flat_map(|network| {
-        network.subnets.iter().map(|subnet| SubnetSpec {
-            id: subnet.id,
-            network_id: network.id,
-            segment: network.segment,
-            cidr: subnet.cidr,
-            gateway_ip: subnet.gateway_ip,
-        })
-    })
-    .collect()
+/// The subnets that it has addresses or members in.
+async fn subnets(store: &Store, carried: &Carried) -> Result<Vec<SubnetSpec>, ControlError> {
+    let tree = &carried.tree;
+    let load_balancer = &tree.load_balancer;
+    let vips = std::iter::once(&load_balancer.vip).chain(&load_balancer.additional_vips);
+    let mut ids: BTreeSet<SubnetId> = vips.map(|vip| vip.subnet_id).collect();
+    let members = tree.pools.iter().flat_map(|pool| &pool.members);
+    ids.extend(members.filter_map(|member| member.subnet_id));
+    ids.extend(carried.ports.iter().map(|port| port.subnet_id));
+    let mut subnets = Vec::with_capacity(ids.len());
+    for id in ids {
+        let near = lb_store::near(tree, id);
+        let place = store.networks().subnet(id, near).await;
+        // One that is gone is missed, by name, by whoever needs it.
+        if let Some(Place { network, subnet }) = place.map_err(StoreError::from)? {
+            subnets.push(SubnetSpec {
+                id,
+                network_id: network.id,
+                segment: network.segment,
+                cidr: subnet.cidr,
+                gateway_ip: subnet.gateway_ip,
+            });
+        }
+    }
+    Ok(subnets)
 }

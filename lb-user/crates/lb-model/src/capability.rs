@@ -101,10 +101,13 @@ pub(crate) fn member(
     if facts.capabilities.has(Capability::MemberFamilies) && !datagram {
         return Ok(());
     }
-    let subnet = member.subnet_id.and_then(|id| facts.subnet(id));
+    let project_id = &tree.load_balancer.project_id;
+    let subnet = member.subnet_id.and_then(|id| facts.subnet(id, project_id));
+    let made_up = facts.any_subnet && member.subnet_id.is_some();
     let reaches = |address: IpAddr| {
         subnet.is_some_and(|subnet| subnet.cidr.addr().is_ipv4() == address.is_ipv4())
             || vip_has(address)
+            || made_up
     };
     // NAT keeps the family, whatever subnet the member is in.
     let usable = match pool.protocol {

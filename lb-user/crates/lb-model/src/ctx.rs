@@ -51,6 +51,8 @@ impl Ctx<'_> {
 pub struct Facts {
     /// Every subnet that exists.
     pub subnets: Vec<SubnetInfo>,
+    /// Every other subnet exists too, as far as anybody can tell (noop network driver).
+    pub any_subnet: bool,
     /// Addresses no member may have.
     pub forbidden: ForbiddenAddresses,
     /// What was found under each certificate reference that the request names (see
@@ -65,10 +67,14 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The subnet with this id.
+    /// The subnet with this id, when the project may use it: another project's is as absent as one
+    /// that does not exist.
     #[must_use]
-    pub fn subnet(&self, id: SubnetId) -> Option<&SubnetInfo> {
-        self.subnets.iter().find(|subnet| subnet.id == id)
+    pub fn subnet(&self, id: SubnetId, project_id: &str) -> Option<&SubnetInfo> {
+        self.subnets.iter().find(|subnet| {
+            let owner = subnet.project_id.as_deref();
+            subnet.id == id && owner.is_none_or(|owner| owner == project_id)
+        })
     }
 }
 
@@ -79,6 +85,8 @@ pub struct SubnetInfo {
     pub id: SubnetId,
     /// Its network.
     pub network_id: NetworkId,
+    /// The one project that may use it; `None`: it is shared by all.
+    pub project_id: Option<String>,
     /// Its addresses.
     pub cidr: IpNet,
     /// Router, when there is one.

@@ -58,6 +58,7 @@ pub(crate) fn facts() -> Facts {
     let subnet = |id: u128, cidr: &str| SubnetInfo {
         id: uuid(id).into(),
         network_id: uuid(NETWORK).into(),
+        project_id: None,
         cidr: cidr.parse().unwrap(),
         gateway_ip: None,
         free_addresses: 100,

@@ -5,7 +5,7 @@
 //! are never given out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     net::IpAddr,
 };
 
@@ -20,8 +20,8 @@ use crate::{
     db::{Connection, Row, query, query_scalar},
     error::{NetworkError, StoreError},
     host,
-    network::{Subnet, number},
-    ports::{NeededPort, Port, PortPurpose, needed_ports},
+    network::{Near, Place, Subnet, number},
+    ports::{NeededPort, Port, PortPurpose, near, needed_ports},
     sql::{NewRow, Reader},
     store::{Store, now},
 };
@@ -36,8 +36,12 @@ pub(crate) struct Claim<'a> {
     pub(crate) purpose: PortPurpose,
     pub(crate) amphora_id: Option<AmphoraId>,
     pub(crate) subnet_id: SubnetId,
+    /// What is known of the subnet.
+    pub(crate) near: Near,
     /// This very address.
     pub(crate) wanted: Option<IpAddr>,
+    /// This very port.
+    pub(crate) port_id: Option<PortId>,
 }
 
 impl Store {
@@ -73,21 +77,25 @@ impl Store {
         row.as_ref().map(port).transpose()
     }
 
-    /// How many addresses each subnet has left.
+    /// How many addresses a subnet has left.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn free_addresses(&self) -> Result<BTreeMap<SubnetId, u64>, StoreError> {
+    /// The database's, or [`NetworkError::SubnetNotFound`].
+    pub async fn free_addresses(&self, id: SubnetId) -> Result<u64, StoreError> {
+        let place = self.inner.networks.subnet(id, Near::default()).await?;
+        let place = place.ok_or(NetworkError::SubnetNotFound(id))?;
         let mut connection = self.inner.database.read.acquire().await?;
-        let hosts = host::addresses(&mut connection).await?;
-        let mut free = BTreeMap::new();
-        for network in self.inner.networks.networks() {
-            for subnet in &network.subnets {
-                let taken = taken(&mut connection, subnet, &hosts).await?;
-                free.insert(subnet.id, count_free(subnet, &taken));
-            }
-        }
-        Ok(free)
+        self.free_in(&mut connection, &place).await
+    }
+
+    pub(crate) async fn free_in(
+        &self,
+        connection: &mut Connection,
+        place: &Place,
+    ) -> Result<u64, StoreError> {
+        let hosts = host::addresses(connection).await?;
+        let taken = taken(connection, &place.subnet, &hosts).await?;
+        Ok(count_free(&place.subnet, &taken))
     }
 
     /// Takes an address.
@@ -96,34 +104,40 @@ impl Store {
         connection: &mut Connection,
         claim: &Claim<'_>,
     ) -> Result<Port, StoreError> {
-        let (network, subnet) = self
+        let place = self
             .inner
             .networks
-            .subnet(claim.subnet_id)
+            .subnet(claim.subnet_id, claim.near)
+            .await?
             .ok_or(NetworkError::SubnetNotFound(claim.subnet_id))?;
+        let (network, subnet) = (&place.network, &place.subnet);
+        let mut port = Port {
+            id: claim.port_id.unwrap_or_else(|| PortId(Uuid::new_v4())),
+            load_balancer_id: claim.load_balancer_id,
+            project_id: claim.project_id.to_owned(),
+            purpose: claim.purpose,
+            amphora_id: claim.amphora_id,
+            network_id: network.id,
+            subnet_id: subnet.id,
+            address: claim.wanted.unwrap_or(subnet.cidr.addr()),
+            created_at: now(),
+        };
+        if claim.wanted.is_some() && self.inner.networks.makes_everything_up() {
+            // Nobody is held to an address that is made up: it is not even written down.
+            return Ok(port);
+        }
         let hosts = host::addresses(connection).await?;
         let mut taken = taken(connection, subnet, &hosts).await?;
         loop {
-            let address = match claim.wanted {
+            port.address = match claim.wanted {
                 Some(wanted) => check_wanted(subnet, &taken, wanted)?,
                 None => self.next_free(subnet, &taken)?,
-            };
-            let port = Port {
-                id: PortId(Uuid::new_v4()),
-                load_balancer_id: claim.load_balancer_id,
-                project_id: claim.project_id.to_owned(),
-                purpose: claim.purpose,
-                amphora_id: claim.amphora_id,
-                network_id: network.id,
-                subnet_id: subnet.id,
-                address,
-                created_at: now(),
             };
             if insert(connection, &port).await? {
                 return Ok(port);
             }
             // Another server was faster.
-            taken.insert(number(address));
+            taken.insert(number(port.address));
         }
     }
 
@@ -171,7 +185,9 @@ impl Store {
                 purpose: needed.purpose,
                 amphora_id: needed.slot.and_then(|slot| slots.id_of(slot)),
                 subnet_id: needed.subnet_id,
+                near: near(tree, needed.subnet_id),
                 wanted: None,
+                port_id: None,
             };
             self.take(connection, &claim).await?;
         }

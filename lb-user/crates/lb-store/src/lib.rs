@@ -39,9 +39,12 @@ pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;
 pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
 pub use lock::StateLock;
-pub use network::{AllocationPool, CatalogError, Network, NetworkCatalog, NetworkDriver, Subnet};
+pub use network::{
+    AllocationPool, CatalogError, Near, Network, NetworkCatalog, NetworkDriver, NoopNetworks,
+    Place, Subnet, Which,
+};
 pub use observed::Stats;
-pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, needed_ports};
+pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
 pub use vip::Vips;

@@ -1,22 +1,33 @@
 //! The network driver: which networks and subnets there are.
 //!
-//! What: [`NetworkDriver`] is what the store asks; [`NetworkCatalog`] is the embedded driver, whose
-//! networks are the configuration's. Addresses are given out by [`crate::ipam`] from our own tables.
-//!
-//! Invariant: a catalog that exists is sound (no double ids, gateways and pools inside their
-//! subnet, one address family a subnet), so nobody checks again.
+//! What: [`NetworkDriver`] is what is asked; [`NetworkCatalog`] is the embedded driver, whose networks
+//! are the configuration's; [`NoopNetworks`] makes everything up, for tests of the API. Addresses are
+//! given out by [`crate::ipam`] from our own tables.
 //!
 //! Left out on purpose: ports of other services, networks of other clouds (Neutron).
 
+mod embedded;
+mod noop;
+
+pub use embedded::NetworkCatalog;
+pub use noop::NoopNetworks;
+
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    pin::Pin,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
-use lb_model::id::{NetworkId, SubnetId};
+use lb_model::{
+    ctx::SubnetInfo,
+    id::{NetworkId, PortId, SubnetId},
+    vip::PortInfo,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::error::NetworkError;
 
 /// A network: the range in which addresses are unique, joined to hosts as one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +39,9 @@ pub struct Network {
     pub name: String,
     /// First part of every data path key that holds one of its addresses.
     pub segment: u32,
+    /// The one project that may use it; `None`: it is shared by all.
+    #[serde(default)]
+    pub project_id: Option<String>,
     /// Its subnets.
     #[serde(default)]
     pub subnets: Vec<Subnet>,
@@ -73,104 +87,103 @@ pub struct CatalogError {
     pub fix: &'static str,
 }
 
-/// What the store asks of whoever knows the networks.
+/// A subnet, in its network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The network.
+    pub network: Arc<Network>,
+    /// The subnet.
+    pub subnet: Subnet,
+}
+
+/// What the asker knows of a network or subnet already. A driver that makes them up makes one that
+/// fits; every other one ignores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    /// The network it is in.
+    pub network_id: Option<NetworkId>,
+    /// The subnet it is in, of a port.
+    pub subnet_id: Option<SubnetId>,
+    /// An address that is in it.
+    pub address: Option<IpAddr>,
+}
+
+/// Which objects a list is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which<'a, T> {
+    /// All that are known.
+    #[default]
+    All,
+    /// The one with this id.
+    Id(T),
+    /// Those with this name.
+    Named(&'a str),
+}
+
+/// What a driver answers, some time.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, NetworkError>> + Send + 'a>>;
+
+/// What is asked of whoever knows the networks. Answers are owned: they may come from another
+/// service. Whose networks they are is in the answers; judging that is the asker's.
 pub trait NetworkDriver: fmt::Debug + Send + Sync {
-    /// Every network with its subnets.
-    fn networks(&self) -> &[Network];
+    /// As in the configuration.
+    fn name(&self) -> &'static str;
 
-    /// A network by id.
-    fn network(&self, id: NetworkId) -> Option<&Network> {
-        self.networks().iter().find(|network| network.id == id)
+    /// Whether every subnet and every port exists, with made-up addresses that nobody is held to:
+    /// then any address may be used any number of times.
+    fn makes_everything_up(&self) -> bool {
+        false
     }
 
-    /// A subnet by id, with its network.
-    fn subnet(&self, id: SubnetId) -> Option<(&Network, &Subnet)> {
-        self.networks().iter().find_map(|network| {
-            let subnet = network.subnets.iter().find(|subnet| subnet.id == id)?;
-            Some((network, subnet))
-        })
-    }
+    /// A network by id, with its subnets.
+    fn network(&self, id: NetworkId, near: Near) -> Answer<'_, Option<Arc<Network>>>;
+
+    /// A subnet by id.
+    fn subnet(&self, id: SubnetId, near: Near) -> Answer<'_, Option<Place>>;
+
+    /// A port that is not of our own tables.
+    fn port(&self, id: PortId, near: Near) -> Answer<'_, Option<PortInfo>>;
+
+    /// Networks, for the Network API.
+    fn networks<'a>(&'a self, which: Which<'a, NetworkId>) -> Answer<'a, Vec<Arc<Network>>>;
+
+    /// Subnets, for the Network API.
+    fn subnets<'a>(&'a self, which: Which<'a, SubnetId>) -> Answer<'a, Vec<Place>>;
 }
 
-/// Networks and subnets of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkCatalog {
-    networks: Vec<Network>,
-}
-
-impl NetworkDriver for NetworkCatalog {
-    fn networks(&self) -> &[Network] {
-        &self.networks
-    }
-}
-
-impl NetworkCatalog {
-    /// Checks the configured networks.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn new(networks: Vec<Network>) -> Result<Self, CatalogError> {
-        let mut network_ids = BTreeSet::new();
-        let mut segments = BTreeSet::new();
-        let mut subnet_ids = BTreeSet::new();
-        for network in &networks {
-            if !network_ids.insert(network.id) {
-                return Err(wrong(
-                    "networks.id",
-                    network.id,
-                    "every id must be used once",
-                ));
-            }
-            if !segments.insert(network.segment) {
-                return Err(wrong(
-                    "networks.segment",
-                    network.segment,
-                    "every network needs a segment of its own",
-                ));
-            }
-            for (index, subnet) in network.subnets.iter().enumerate() {
-                if !subnet_ids.insert(subnet.id) {
-                    return Err(wrong(
-                        "networks.subnets.id",
-                        subnet.id,
-                        "every id must be used once",
-                    ));
-                }
-                subnet.check()?;
-                let overlaps = network.subnets.iter().take(index).any(|other| {
-                    other.cidr.contains(&subnet.cidr) || subnet.cidr.contains(&other.cidr)
-                });
-                if overlaps {
-                    return Err(wrong(
-                        "networks.subnets.cidr",
-                        subnet.cidr,
-                        "subnets of one network must not overlap",
-                    ));
-                }
-            }
+impl<T: Copy + PartialEq> Which<'_, T> {
+    /// Whether an object with this id and name is meant.
+    pub fn is(&self, id: T, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Id(wanted) => *wanted == id,
+            Self::Named(wanted) => *wanted == name,
         }
-        Ok(Self { networks })
     }
+}
 
-    /// Networks of this name.
-    pub fn networks_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Network> {
-        self.networks
-            .iter()
-            .filter(move |network| network.name == name)
+impl Place {
+    /// As an operation of the model sees it, with so many addresses left.
+    #[must_use]
+    pub fn info(&self, free_addresses: u64) -> SubnetInfo {
+        SubnetInfo {
+            id: self.subnet.id,
+            network_id: self.network.id,
+            project_id: self.network.project_id.clone(),
+            cidr: self.subnet.cidr,
+            gateway_ip: self.subnet.gateway_ip,
+            free_addresses,
+        }
     }
+}
 
-    /// Subnets of this name, with their networks.
-    pub fn subnets_named<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> impl Iterator<Item = (&'a Network, &'a Subnet)> {
-        self.networks.iter().flat_map(move |network| {
-            let named = network
-                .subnets
-                .iter()
-                .filter(move |subnet| subnet.name == name);
-            named.map(move |subnet| (network, subnet))
-        })
+impl Network {
+    /// Whether a project may use it: it is shared, or the project's own.
+    #[must_use]
+    pub fn is_visible_to(&self, project_id: &str) -> bool {
+        self.project_id
+            .as_deref()
+            .is_none_or(|owner| owner == project_id)
     }
 }
 

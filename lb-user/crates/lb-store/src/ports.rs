@@ -14,6 +14,8 @@ use lb_model::{
     tree::Tree,
 };
 
+use crate::network::Near;
+
 /// What an address of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortPurpose {
@@ -152,6 +154,26 @@ fn snat_subnets(tree: &Tree) -> BTreeSet<SubnetId> {
                 .or_else(|| vip_subnet(tree, member.address))
         })
         .collect()
+}
+
+/// Where in the load balancer's world a subnet is: its network, and an address in it.
+#[must_use]
+pub fn near(tree: &Tree, subnet_id: SubnetId) -> Near {
+    let load_balancer = &tree.load_balancer;
+    let mut vips = std::iter::once(&load_balancer.vip).chain(&load_balancer.additional_vips);
+    if let Some(vip) = vips.find(|vip| vip.subnet_id == subnet_id) {
+        return Near {
+            network_id: Some(vip.network_id),
+            subnet_id: None,
+            address: Some(vip.address),
+        };
+    }
+    let mut members = tree.pools.iter().flat_map(|pool| &pool.members);
+    let member = members.find(|member| member.subnet_id == Some(subnet_id));
+    Near {
+        address: member.map(|member| member.address),
+        ..Near::default()
+    }
 }
 
 /// The subnet of the first VIP of an address's family: the way to members without a subnet.

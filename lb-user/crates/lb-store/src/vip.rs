@@ -5,10 +5,11 @@
 //! Left out on purpose: ports made by somebody else. The embedded driver has none, so a port that
 //! exists is always in use.
 
+use std::sync::Arc;
+
 use lb_model::{
-    ctx::SubnetInfo,
     enums::Topology,
-    id::{LoadBalancerId, PortId},
+    id::{LoadBalancerId, PortId, SubnetId},
     request::load_balancer::VipRequest,
     resource::Vip,
     vip::{PortInfo, VipChoice, choose},
@@ -18,6 +19,7 @@ use crate::{
     db::Connection,
     error::StoreError,
     ipam::Claim,
+    network::{Near, Place},
     ports::{Port, PortPurpose},
     store::Store,
 };
@@ -42,10 +44,21 @@ impl Store {
         topology: Topology,
     ) -> Result<Vips, StoreError> {
         let port = match request.port_id {
-            Some(id) => self.port_info(id).await?,
+            Some(id) => self.port_info(id, request).await?,
             None => None,
         };
-        let subnets = self.subnet_infos().await?;
+        let places = self.places(request, project_id, port.as_ref()).await?;
+        let mut subnets = Vec::with_capacity(places.len());
+        // Only the choice among a network's subnets asks how much is left in each.
+        let by_room = request.port_id.is_none() && request.subnet_id.is_none();
+        for place in &places {
+            let free = if by_room && request.address.is_none() {
+                self.free_in(connection, place).await?
+            } else {
+                0
+            };
+            subnets.push(place.info(free));
+        }
         let (primary, additional) = choose(request, topology, &subnets, port.as_ref())?;
         let mut take = async |choice: &VipChoice, purpose| {
             let claim = Claim {
@@ -54,7 +67,13 @@ impl Store {
                 purpose,
                 amphora_id: None,
                 subnet_id: choice.subnet_id,
+                near: Near {
+                    network_id: Some(choice.network_id),
+                    subnet_id: None,
+                    address: choice.address,
+                },
                 wanted: choice.address,
+                port_id: choice.port_id,
             };
             self.take(connection, &claim).await
         };
@@ -69,7 +88,19 @@ impl Store {
         Ok(vips)
     }
 
-    async fn port_info(&self, id: PortId) -> Result<Option<PortInfo>, StoreError> {
+    async fn port_info(
+        &self,
+        id: PortId,
+        request: &VipRequest,
+    ) -> Result<Option<PortInfo>, StoreError> {
+        let near = Near {
+            network_id: request.network_id,
+            subnet_id: request.subnet_id,
+            address: request.address,
+        };
+        if let Some(port) = self.inner.networks.port(id, near).await? {
+            return Ok(Some(port));
+        }
         let port = self.port(id).await?;
         Ok(port.map(|port| PortInfo {
             id,
@@ -79,20 +110,53 @@ impl Store {
         }))
     }
 
-    async fn subnet_infos(&self) -> Result<Vec<SubnetInfo>, StoreError> {
-        let free = self.free_addresses().await?;
-        let networks = self.inner.networks.networks().iter();
-        let subnets = networks.flat_map(|network| {
-            let free = &free;
-            network.subnets.iter().map(move |subnet| SubnetInfo {
-                id: subnet.id,
-                network_id: network.id,
-                cidr: subnet.cidr,
-                gateway_ip: subnet.gateway_ip,
-                free_addresses: free.get(&subnet.id).copied().unwrap_or(0),
-            })
-        });
-        Ok(subnets.collect())
+    /// Every subnet that the request means, as far as the project may use it: another project's is as
+    /// absent as one that does not exist.
+    async fn places(
+        &self,
+        request: &VipRequest,
+        project_id: &str,
+        port: Option<&PortInfo>,
+    ) -> Result<Vec<Place>, StoreError> {
+        let mut places: Vec<Place> = Vec::new();
+        let mut near = Near {
+            network_id: port.map(|port| port.network_id).or(request.network_id),
+            subnet_id: None,
+            address: request.address,
+        };
+        let primary = request.subnet_id.filter(|_| port.is_none());
+        if let Some(place) = self.named(primary, near, project_id).await? {
+            near.network_id = Some(place.network.id);
+            places.push(place);
+        } else if let Some(id) = near.network_id
+            && let Some(network) = self.inner.networks.network(id, near).await?
+            && network.is_visible_to(project_id)
+        {
+            places.extend(network.subnets.iter().map(|subnet| Place {
+                network: Arc::clone(&network),
+                subnet: subnet.clone(),
+            }));
+        }
+        for vip in &request.additional {
+            near.address = vip.address;
+            if places.iter().all(|place| place.subnet.id != vip.subnet_id)
+                && let Some(place) = self.named(Some(vip.subnet_id), near, project_id).await?
+            {
+                places.push(place);
+            }
+        }
+        Ok(places)
+    }
+
+    async fn named(
+        &self,
+        id: Option<SubnetId>,
+        near: Near,
+        project_id: &str,
+    ) -> Result<Option<Place>, StoreError> {
+        let Some(id) = id else { return Ok(None) };
+        let place = self.inner.networks.subnet(id, near).await?;
+        Ok(place.filter(|place| place.network.is_visible_to(project_id)))
     }
 }
 

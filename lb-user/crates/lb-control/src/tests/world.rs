@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use lb_model::{
     capability::CapabilitySet,
-    ctx::{Ctx, Facts, SubnetInfo},
+    ctx::{Ctx, Facts},
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
     id::{LoadBalancerId, NetworkId, SubnetId},
@@ -12,7 +12,7 @@ use lb_model::{
     request::{LoadBalancerCreate, load_balancer::VipRequest},
     tree::{NewLoadBalancer, Tree},
 };
-use lb_store::{Network, NetworkCatalog, Store, Subnet, now};
+use lb_store::{Network, NetworkCatalog, Store, Subnet, Which, now};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -76,7 +76,7 @@ impl World {
             address: None,
             additional: Vec::new(),
         };
-        let facts = self.facts();
+        let facts = self.facts().await;
         let build = |vips: lb_store::Vips| {
             let new = NewLoadBalancer {
                 id,
@@ -108,7 +108,7 @@ impl World {
         id: LoadBalancerId,
         mut change: impl FnMut(&mut Tree, &mut Ctx<'_>) -> Result<(), Fault> + Send,
     ) {
-        let facts = self.facts();
+        let facts = self.facts().await;
         let apply = |tree: &mut Tree| {
             let mut new_id = Uuid::new_v4;
             change(
@@ -160,20 +160,11 @@ impl World {
         .await;
     }
 
-    fn facts(&self) -> Facts {
-        let networks = self.store.networks().networks().iter();
-        let subnets = networks.flat_map(|network| {
-            network.subnets.iter().map(|subnet| SubnetInfo {
-                id: subnet.id,
-                network_id: network.id,
-                cidr: subnet.cidr,
-                gateway_ip: subnet.gateway_ip,
-                free_addresses: 100,
-            })
-        });
+    async fn facts(&self) -> Facts {
+        let places = self.store.networks().subnets(Which::All).await.unwrap();
         Facts {
             capabilities: CapabilitySet::data_path(),
-            subnets: subnets.collect(),
+            subnets: places.iter().map(|place| place.info(100)).collect(),
             ..Facts::default()
         }
     }
@@ -184,6 +175,7 @@ async fn open(dir: &Path) -> Store {
         id: NetworkId(Uuid::from_u128(1)),
         name: "public".to_owned(),
         segment: 1,
+        project_id: None,
         subnets: vec![Subnet {
             id: SUBNET,
             name: "public-v4".to_owned(),

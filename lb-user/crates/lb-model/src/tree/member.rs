@@ -74,7 +74,7 @@ impl Tree {
         ctx: &mut Ctx<'_>,
     ) -> Result<MemberId, Fault> {
         self.pool(pool_id)?;
-        check_new(&request, ctx.facts)?;
+        check_new(&request, &self.load_balancer.project_id, ctx.facts)?;
         ctx.quota.take(QuotaClass::Member, 1)?;
         limits::room(
             self.member_count(),
@@ -123,21 +123,27 @@ impl Tree {
 }
 
 /// What can be said of a new member before anything is locked.
-pub(super) fn check_new(request: &MemberCreate, facts: &Facts) -> Result<(), Fault> {
+pub(super) fn check_new(
+    request: &MemberCreate,
+    project_id: &str,
+    facts: &Facts,
+) -> Result<(), Fault> {
     facts.forbidden.check("address", request.address)?;
     if let Some(address) = request.mutable.monitor_address.value() {
         facts.forbidden.check("monitor_address", *address)?;
     }
     if let Some(id) = request.subnet_id.value() {
-        let subnet = facts
-            .subnet(*id)
-            .ok_or_else(|| Fault::invalid(format!("Subnet {id} not found.")))?;
-        if subnet.cidr.addr().is_ipv4() != request.address.is_ipv4() {
-            return Err(Fault::option(
-                "subnet_id",
-                id,
-                "The subnet's IP version must be the address's.",
-            ));
+        match facts.subnet(*id, project_id) {
+            Some(subnet) if subnet.cidr.addr().is_ipv4() != request.address.is_ipv4() => {
+                return Err(Fault::option(
+                    "subnet_id",
+                    id,
+                    "The subnet's IP version must be the address's.",
+                ));
+            }
+            Some(_) => {}
+            None if facts.any_subnet => {}
+            None => return Err(Fault::invalid(format!("Subnet {id} not found."))),
         }
     }
     if request.request_sriov {

@@ -40,7 +40,7 @@ impl Tree {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Fault> {
         for item in &request.members {
-            check_new(item, ctx.facts)?;
+            check_new(item, &self.load_balancer.project_id, ctx.facts)?;
         }
         let plan = self.sort_batch(pool_id, request, additive)?;
         if plan.is_empty() {

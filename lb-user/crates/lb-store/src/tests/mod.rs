@@ -79,6 +79,7 @@ pub(crate) fn networks() -> Vec<Network> {
             id: network_id(),
             name: "public".into(),
             segment: 1,
+            project_id: None,
             subnets: vec![
                 subnet(v6(), "public-v6", "2001:db8::/64", None),
                 subnet(v4(), "public-v4", "192.0.2.0/24", Some("192.0.2.1")),
@@ -88,6 +89,7 @@ pub(crate) fn networks() -> Vec<Network> {
             id: NetworkId(Uuid::from_u128(2)),
             name: "small".into(),
             segment: 2,
+            project_id: None,
             subnets: vec![small],
         },
     ]
