@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lb_model::request::load_balancer::AdditionalVipRequest;
 
 use super::*;
-use crate::{NeededPort, NetworkDriver as _, NetworkError, PortPurpose, needed_ports};
+use crate::{Near, NeededPort, NetworkDriver as _, NetworkError, PortPurpose, Which, needed_ports};
 
 fn network_error(result: Result<Tree, StoreError>) -> NetworkError {
     match result {
