@@ -124,11 +124,7 @@ impl Store {
             subnet_id: None,
             address: request.address,
         };
-        let primary = request.subnet_id.filter(|_| port.is_none());
-        if let Some(place) = self.named(primary, near, project_id).await? {
-            near.network_id = Some(place.network.id);
-            places.push(place);
-        } else if let Some(id) = near.network_id
+        if let Some(id) = near.network_id
             && let Some(network) = self.inner.networks.network(id, near).await?
             && network.is_visible_to(project_id)
         {
@@ -137,10 +133,17 @@ impl Store {
                 subnet: subnet.clone(),
             }));
         }
+        if let Some(id) = request.subnet_id
+            && places.iter().all(|place| place.subnet.id != id)
+            && let Some(place) = self.named(id, near, project_id).await?
+        {
+            near.network_id = near.network_id.or(Some(place.network.id));
+            places.push(place);
+        }
         for vip in &request.additional {
             near.address = vip.address;
             if places.iter().all(|place| place.subnet.id != vip.subnet_id)
-                && let Some(place) = self.named(Some(vip.subnet_id), near, project_id).await?
+                && let Some(place) = self.named(vip.subnet_id, near, project_id).await?
             {
                 places.push(place);
             }
@@ -150,11 +153,10 @@ impl Store {
 
     async fn named(
         &self,
-        id: Option<SubnetId>,
+        id: SubnetId,
         near: Near,
         project_id: &str,
     ) -> Result<Option<Place>, StoreError> {
-        let Some(id) = id else { return Ok(None) };
         let place = self.inner.networks.subnet(id, near).await?;
         Ok(place.filter(|place| place.network.is_visible_to(project_id)))
     }
