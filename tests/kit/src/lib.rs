@@ -13,6 +13,7 @@ pub mod client;
 pub mod command;
 pub mod demo;
 pub mod load;
+pub mod postgres;
 pub mod system;
 pub mod topology;
 pub mod wait;

@@ -158,8 +158,7 @@ pub(crate) fn l7rule(rule: &L7Rule, facts: &Facts) -> Result<(), Fault> {
 
 /// What the protocol matrix allows but no path serves.
 fn pair(listener: &Listener, pool: &Pool, facts: &Facts) -> Result<(), Fault> {
-    let proxied =
-        listener.protocol == ListenerProtocol::Tcp && pool.protocol != PoolProtocol::Tcp;
+    let proxied = listener.protocol == ListenerProtocol::Tcp && pool.protocol != PoolProtocol::Tcp;
     if proxied && !facts.capabilities.has(Capability::ListenerTcpProxied) {
         return Err(Fault::not_implemented(
             "protocol",

@@ -96,18 +96,19 @@ impl Store {
         update: &AmphoraUpdate,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin_write().await?;
-        let done = query(UPDATE)
+        let changed = query(UPDATE)
             .bind(id.to_string())
             .bind(&update.host)
             .bind(update.role.as_str())
             .bind(update.status.as_str())
             .bind(now().0)
-            .execute(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
-        if done.rows_affected() == 0 {
+        let Some(row) = changed else {
             return Ok(false);
-        }
-        self.commit(transaction).await?;
+        };
+        let owner = Reader::new(AMPHORAE, &row).parse("load_balancer_id")?;
+        self.commit_change(transaction, owner).await?;
         Ok(true)
     }
 }
@@ -128,7 +129,7 @@ const SELECT_SLOTS: &str = "SELECT id, slot FROM amphorae WHERE load_balancer_id
 const DELETE_SLOT: &str = "DELETE FROM amphorae WHERE load_balancer_id = $1 AND slot = $2";
 const DELETE_PORTS: &str = "DELETE FROM ports WHERE amphora_id = $1";
 const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, updated_at = $5 \
-     WHERE id = $1 AND (host <> $2 OR role <> $3 OR status <> $4)";
+     WHERE id = $1 AND (host <> $2 OR role <> $3 OR status <> $4) RETURNING load_balancer_id";
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] =

@@ -55,9 +55,7 @@ impl Store {
             return Ok(known);
         }
         let asked = Instant::now();
-        let rows = query(SELECT)
-            .fetch_all(&self.inner.database.read)
-            .await?;
+        let rows = query(SELECT).fetch_all(&self.inner.database.read).await?;
         let mut common: Option<CapabilitySet> = None;
         for row in &rows {
             let names: BTreeSet<String> = Reader::new("host_capabilities", row).json("names")?;

@@ -1,38 +1,57 @@
-//! Opening the database, and the names of its types.
+//! The database: SQLite in the state directory, or PostgreSQL by URL.
 //!
-//! SQLite as the design wants it: write-ahead log, `synchronous=FULL` (what was acknowledged
-//! survives a power cut), foreign keys, one writing connection, several reading ones. The SQL
-//! everywhere else keeps to what PostgreSQL also understands (`migrations/` says the rules), so only
-//! this file names the engine.
+//! Everything above works on [`Connection`], [`Row`] and [`query`], which are the same for both; so
+//! are the SQL texts (`migrations/` says the rules). Only this file, `db/` and `sql/query.rs` know
+//! which engine it is. Reading connections never wait for writing ones: a transaction that writes may
+//! look something up beside itself without waiting for its own kind.
 
 mod connection;
+mod postgres;
 mod row;
+mod sqlite;
+mod url;
 
 use std::{path::Path, time::Duration};
 
-use sqlx::{
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
-
-use crate::error::StoreError;
+use sqlx::migrate::Migrator;
 
 pub(crate) use crate::sql::{Builder, query, query_scalar};
 pub(crate) use connection::{Connection, On, Pool, Transaction};
+pub(crate) use postgres::{listener, notify};
 pub(crate) use row::{Cell, Row};
+pub use url::{DatabaseUrl, UrlError};
 
-/// Name of the database in the state directory.
-const DATABASE_FILE: &str = "lbaas.db";
-/// How long a statement waits for another connection's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::error::StoreError;
+
 /// Prepared statements a connection keeps: more than there are, lists of all sizes included.
 const STATEMENTS_KEPT: usize = 1_000;
-/// Connections that only read.
-const READERS_MAX: u32 = 4;
+/// Connections to PostgreSQL when nothing else is said.
+const CONNECTIONS: u32 = 16;
+/// How long a request waits for a connection to PostgreSQL when nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Which database, and how it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// PostgreSQL; `None`: SQLite in the state directory.
+    pub url: Option<DatabaseUrl>,
+    /// Largest number of connections to PostgreSQL, half of them for reading; at least 2.
+    pub connections: u32,
+    /// How long a request waits for one before the database counts as away.
+    pub connect_timeout: Duration,
+}
 
-/// The connections: reading ones never wait for the writing one.
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            connections: CONNECTIONS,
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
+/// The connections.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) read: Pool,
@@ -40,29 +59,22 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database of a state directory and brings its schema up to date.
-    pub(crate) async fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(state_dir.join(DATABASE_FILE))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(STATEMENTS_KEPT);
-        let write = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await?;
-        MIGRATIONS.run(&write).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .connect_with(options.create_if_missing(false).read_only(true))
-            .await?;
-        Ok(Self {
-            read: Pool::Sqlite(read),
-            write: Pool::Sqlite(write),
-        })
+    /// Opens the database and brings its schema up to date.
+    pub(crate) async fn open(
+        settings: &DatabaseSettings,
+        state_dir: &Path,
+    ) -> Result<Self, StoreError> {
+        match &settings.url {
+            Some(url) => postgres::open(url, settings).await,
+            None => sqlite::open(state_dir).await,
+        }
     }
+}
+
+/// The schema's steps. One that this version does not know was made by a newer server that runs
+/// beside this one; steps only add, so that this one can go on.
+fn migrations() -> Migrator {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.set_ignore_missing(true);
+    migrations
 }

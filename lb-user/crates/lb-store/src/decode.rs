@@ -117,7 +117,7 @@ async fn select(
     let mut query = Builder::new(format!("SELECT * FROM {table} WHERE load_balancer_id IN ("));
     push_ids(&mut query, ids);
     query.push(" ORDER BY ordinal, id");
-    Ok(query.build().fetch_all(connection).await?)
+    query.build().fetch_all(connection).await
 }
 
 async fn load_tags(
@@ -142,7 +142,7 @@ async fn select_tags(
     let mut query = Builder::new("SELECT resource_id, tag FROM tags WHERE load_balancer_id IN (");
     push_ids(&mut query, ids);
     query.push(" ORDER BY resource_id, ordinal");
-    Ok(query.build().fetch_all(connection).await?)
+    query.build().fetch_all(connection).await
 }
 
 fn add<P: Eq + Hash, I>(lists: &mut ByParent<P, I>, parent: P, item: I) {

@@ -63,10 +63,10 @@ pub enum StoreError {
 }
 
 /// SQLSTATE classes and codes (PostgreSQL) that mean the server is not there: connections broken,
-/// shutting down, starting, or too many.
-const UNAVAILABLE: &[&str] = &["08", "57P", "53300"];
-/// Serialization failure and deadlock.
-const CONTENDED: &[&str] = &["40001", "40P01"];
+/// shutting down, starting, too many, or too slow.
+const UNAVAILABLE: &[&str] = &["08", "57P", "57014", "25P03", "53300"];
+/// Serialization failure, deadlock, a lock not had in time, a schema that changed under a statement.
+const CONTENDED: &[&str] = &["40001", "40P01", "55P03", "0A000"];
 /// A text that the database cannot hold (it has a NUL character).
 const NO_TEXT: &[&str] = &["22021", "22P05"];
 

@@ -142,7 +142,10 @@ impl Store {
     async fn try_record(&self, event: &NewEvent) -> Result<(), StoreError> {
         let mut transaction = self.begin_write().await?;
         record(&mut transaction, event).await?;
-        self.commit(transaction).await
+        match event.load_balancer_id {
+            Some(id) => self.commit_change(transaction, id).await,
+            None => self.commit_and_wake(transaction).await,
+        }
     }
 
     /// Events of a project behind number `after`, at most `limit`. What is no longer kept is left

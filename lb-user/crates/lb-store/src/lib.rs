@@ -13,6 +13,7 @@
 
 mod amphora;
 mod capability;
+mod changes;
 mod db;
 mod decode;
 mod encode;
@@ -34,6 +35,8 @@ mod tree;
 pub mod vip;
 
 pub use amphora::{AmphoraRow, AmphoraUpdate};
+pub use changes::{Changed, Hints};
+pub use db::{DatabaseSettings, DatabaseUrl, UrlError};
 pub use error::{NetworkError, SecretError, StoreError};
 pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 #[cfg(test)]
 pub(crate) use query::prepare;
-pub(crate) use query::{Builder, Query, query, query_scalar};
+pub(crate) use query::{ATTEMPTS_MAX, Builder, Query, is_broken, query, query_scalar};
 
 use crate::{
     db::{Connection, Row},

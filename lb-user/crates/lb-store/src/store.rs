@@ -1,21 +1,25 @@
 //! The store: one per server process.
 //!
-//! Every write is one transaction on the one writing connection. It is committed by a task of its
-//! own, so that a caller that goes away in the middle cannot lose the wake-up of what was committed.
+//! Every write is one transaction. It is committed by a task of its own, so that a caller that goes
+//! away in the middle cannot lose the wake-up of what was committed.
 
 use std::{
     collections::HashMap,
     fmt,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use lb_model::{id::SubnetId, time::Timestamp};
-use tokio::sync::watch;
+use lb_model::{
+    id::{LoadBalancerId, SubnetId},
+    time::Timestamp,
+};
+use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     capability::Remembered,
-    db::{Database, Transaction, query},
+    changes::{self, Feed, Hints},
+    db::{self, Database, DatabaseSettings, Transaction, query},
     error::StoreError,
     lock::StateLock,
     network::NetworkDriver,
@@ -37,8 +41,10 @@ pub(crate) struct Inner {
     pub(crate) last_given: Mutex<HashMap<SubnetId, u128>>,
     pub(crate) opened: Opened,
     pub(crate) capabilities: Remembered,
-    changes: watch::Sender<u64>,
-    _lock: StateLock,
+    pub(crate) feed: Feed,
+    listening: Mutex<Option<AbortHandle>>,
+    /// On SQLite one process has the state directory; on PostgreSQL several may share it.
+    _lock: Option<StateLock>,
 }
 
 impl fmt::Debug for Store {
@@ -55,8 +61,26 @@ pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
+impl Inner {
+    fn listening(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        // Replaced as a whole, so never half.
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(task) = self.listening().take() {
+            task.abort();
+        }
+    }
+}
+
 impl Store {
-    /// Opens the store of a state directory, made if missing, for this process working as `role`.
+    /// Opens the store of a state directory, made if missing, for this process working as `role`:
+    /// with SQLite.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process has it open; anything that keeps the files from
@@ -66,10 +90,27 @@ impl Store {
         role: &str,
         networks: Arc<dyn NetworkDriver>,
     ) -> Result<Self, StoreError> {
+        Self::open_on(&DatabaseSettings::default(), state_dir, role, networks).await
+    }
+
+    /// Opens the store on a database; keys and what else is no rows are in the state directory.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Unavailable`] when the database does not answer.
+    pub async fn open_on(
+        settings: &DatabaseSettings,
+        state_dir: &Path,
+        role: &str,
+        networks: Arc<dyn NetworkDriver>,
+    ) -> Result<Self, StoreError> {
         make_private_dir(state_dir)?;
-        let lock = StateLock::acquire(state_dir, role)?;
+        let lock = match &settings.url {
+            Some(_several_processes) => None,
+            None => Some(StateLock::acquire(state_dir, role)?),
+        };
         let seal = SealKey::load_or_create(state_dir)?;
-        let database = Database::open(state_dir).await?;
+        let database = Database::open(settings, state_dir).await?;
+        let listener = db::listener(&database).await?;
         let inner = Inner {
             database,
             networks,
@@ -77,19 +118,30 @@ impl Store {
             last_given: Mutex::default(),
             opened: Opened::default(),
             capabilities: Remembered::default(),
-            changes: watch::Sender::new(0),
+            feed: Feed::new(),
+            listening: Mutex::default(),
             _lock: lock,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        if listener.is_some() {
+            let listen = changes::listen(Arc::downgrade(&inner), listener);
+            let task = lb_telemetry::task::spawn("changes", listen);
+            *inner.listening() = Some(task.abort_handle());
+        }
+        Ok(Self { inner })
     }
 
-    /// Wakes after every committed change of a tree, amphora or port. A hint: what changed is read
-    /// with [`Store::generations`]; the number means nothing but "again".
+    /// Wakes after every committed change of a tree, amphora or port, whichever server made it. A
+    /// hint: what changed is read; the number means nothing but "again".
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.inner.changes.subscribe()
+        self.inner.feed.count()
+    }
+
+    /// As [`Store::changes`], with the load balancers that it is about.
+    #[must_use]
+    pub fn hints(&self) -> Hints {
+        self.inner.feed.hints()
     }
 
     /// The networks addresses are taken from.
@@ -109,6 +161,9 @@ impl Store {
 
     /// Closes the database: waits for what runs, then writes the log back into the file.
     pub async fn close(&self) {
+        if let Some(task) = self.inner.listening().take() {
+            task.abort();
+        }
         self.inner.database.read.close().await;
         self.inner.database.write.close().await;
     }
@@ -121,14 +176,41 @@ impl Store {
         self.inner.database.read.begin_read().await
     }
 
-    /// Commits and wakes, also when the caller is dropped meanwhile.
+    /// Commits what is nobody's concern who converges: no load balancer changed by it.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
+        self.commit_and_tell(transaction, |_feed| {}).await
+    }
+
+    /// Commits what somebody may wait for though no load balancer changed, and wakes.
+    pub(crate) async fn commit_and_wake(
+        &self,
+        mut transaction: Transaction,
+    ) -> Result<(), StoreError> {
+        db::notify(&mut transaction, self.inner.feed.text("-")).await?;
+        self.commit_and_tell(transaction, Feed::woken).await
+    }
+
+    /// Commits a change of a load balancer and wakes whoever waits for one, in every server, also
+    /// when the caller is dropped meanwhile.
+    pub(crate) async fn commit_change(
+        &self,
+        mut transaction: Transaction,
+        id: LoadBalancerId,
+    ) -> Result<(), StoreError> {
+        db::notify(&mut transaction, self.inner.feed.text(id)).await?;
+        self.commit_and_tell(transaction, move |feed| feed.changed(id))
+            .await
+    }
+
+    async fn commit_and_tell(
+        &self,
+        transaction: Transaction,
+        tell: impl FnOnce(&Feed) + Send + 'static,
+    ) -> Result<(), StoreError> {
         let inner = Arc::clone(&self.inner);
         let commit = lb_telemetry::task::spawn("store commit", async move {
             let done = transaction.commit().await;
-            inner
-                .changes
-                .send_modify(|count| *count = count.wrapping_add(1));
+            tell(&inner.feed);
             done
         });
         match commit.await {

@@ -121,7 +121,7 @@ impl Store {
         save(&mut transaction, id, &Encoded::default(), encoded).await?;
         self.reconcile_ports(&mut transaction, &tree).await?;
         event::record(&mut transaction, &event::created(&tree)).await?;
-        self.commit(transaction).await?;
+        self.commit_change(transaction, id).await?;
         Ok(tree)
     }
 
@@ -201,7 +201,7 @@ impl Store {
         if let Some(told) = event::status_changes(&before, &after) {
             event::record(&mut transaction, &told).await?;
         }
-        self.commit(transaction).await?;
+        self.commit_change(transaction, id).await?;
         Ok(value)
     }
 
@@ -212,7 +212,7 @@ impl Store {
     pub async fn remove_tree(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
         let mut transaction = self.begin_write().await?;
         let existed = remove(&mut transaction, id).await?;
-        self.commit(transaction).await?;
+        self.commit_change(transaction, id).await?;
         Ok(existed)
     }
 

@@ -8,7 +8,10 @@ use sqlx::{
     PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection,
 };
 
-use crate::error::StoreError;
+use crate::{
+    error::StoreError,
+    sql::{ATTEMPTS_MAX, is_broken},
+};
 
 /// A transaction that reads sees one moment, also over several statements. SQLite's always do.
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -33,7 +36,7 @@ impl Pool {
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(Transaction(Connection(match self {
             Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
-            Self::Postgres(pool) => Link::PostgresTransaction(pool.begin().await?),
+            Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, "BEGIN").await?),
         })))
     }
 
@@ -41,7 +44,7 @@ impl Pool {
     pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
         Ok(Transaction(Connection(match self {
             Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
-            Self::Postgres(pool) => Link::PostgresTransaction(pool.begin_with(BEGIN_READ).await?),
+            Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, BEGIN_READ).await?),
         })))
     }
 
@@ -50,6 +53,21 @@ impl Pool {
             Self::Sqlite(pool) => pool.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// Begins on a connection that is not broken.
+async fn begin(
+    pool: &PgPool,
+    sql: &'static str,
+) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
+    let mut attempts = 1;
+    loop {
+        let begun = pool.begin_with(sql).await;
+        if !is_broken(&begun) || attempts >= ATTEMPTS_MAX {
+            return Ok(begun?);
+        }
+        attempts += 1;
     }
 }
 
@@ -70,6 +88,10 @@ enum Link {
 pub(crate) struct Transaction(Connection);
 
 impl Transaction {
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self.0.0, Link::PostgresTransaction(_))
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self.0.0 {
             Link::SqliteTransaction(transaction) => transaction.commit().await?,

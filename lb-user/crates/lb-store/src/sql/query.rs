@@ -6,7 +6,9 @@
 
 use std::{fmt::Display, marker::PhantomData};
 
-use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, Sqlite};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, Postgres, SqlSafeStr as _, SqlStr, Sqlite,
+};
 
 use super::Value;
 use crate::{
@@ -29,7 +31,7 @@ pub(crate) fn query_scalar<T: Cell>(sql: &'static str) -> Scalar<T> {
 }
 
 /// A statement with its values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Query {
     sql: Text,
     values: Vec<Value>,
@@ -37,7 +39,7 @@ pub(crate) struct Query {
 }
 
 /// Made of constants of this crate in either case.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Text {
     Constant(&'static str),
     Built(String),
@@ -77,14 +79,57 @@ macro_rules! bound {
 bound!(sqlite, Sqlite);
 bound!(postgres, Postgres);
 
+/// Another connection is tried this often when one proves to be broken: as many as may have been
+/// idle when the server was restarted.
+pub(crate) const ATTEMPTS_MAX: u32 = 32;
+/// SQLSTATE of "cached plan must not change result type": a newer server added a column.
+const STALE: &str = "0A000";
+
+/// Whether the connection ended instead of answering. What runs on its own may be run twice.
+pub(crate) fn is_broken<T>(done: &Result<T, sqlx::Error>) -> bool {
+    matches!(done, Err(sqlx::Error::Io(_)))
+        || matches!(done, Err(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| code.starts_with("57P")))
+}
+
+/// Prepared statements do not outlive a change of the schema under them.
+async fn forget_if_stale<T>(
+    connection: &mut PgConnection,
+    done: &Result<T, sqlx::Error>,
+) -> Result<bool, StoreError> {
+    let stale = matches!(done, Err(sqlx::Error::Database(error))
+        if error.code().as_deref() == Some(STALE));
+    if stale {
+        connection.clear_cached_statements().await?;
+    }
+    Ok(stale)
+}
+
 /// Runs a query by one of sqlx's methods, wherever it is to run.
 macro_rules! run {
     ($query:ident, $on:ident, $method:ident) => {
         match $on.into() {
             On::Sqlite(connection) => $query.sqlite().$method(connection).await?.into(),
             On::SqlitePool(pool) => $query.sqlite().$method(pool).await?.into(),
-            On::Postgres(connection) => $query.postgres().$method(connection).await?.into(),
-            On::PostgresPool(pool) => $query.postgres().$method(pool).await?.into(),
+            On::Postgres(connection) => {
+                let done = $query.postgres().$method(&mut *connection).await;
+                forget_if_stale(connection, &done).await?;
+                done?.into()
+            }
+            On::PostgresPool(pool) => {
+                let mut attempts = 0;
+                let done = loop {
+                    let mut connection = pool.acquire().await?;
+                    let done = $query.clone().postgres().$method(&mut *connection).await;
+                    let stale = forget_if_stale(&mut connection, &done).await?;
+                    attempts += 1;
+                    if attempts < ATTEMPTS_MAX && (stale || is_broken(&done)) {
+                        continue;
+                    }
+                    break done?;
+                };
+                done.into()
+            }
         }
     };
 }
@@ -199,13 +244,6 @@ pub(crate) struct Scalar<T>(Query, PhantomData<fn() -> T>);
 impl<T: Cell> Scalar<T> {
     pub(crate) fn bind(self, value: impl Into<Value>) -> Self {
         Self(self.0.bind(value), PhantomData)
-    }
-
-    /// As [`Query::locking`].
-
-    pub(crate) const fn locking(mut self) -> Self {
-        self.0.lock = " FOR UPDATE";
-        self
     }
 
     pub(crate) async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<T>, StoreError> {

@@ -14,7 +14,7 @@ fn network_error(result: Result<Tree, StoreError>) -> NetworkError {
     }
 }
 
-#[tokio::test]
+on_both! {
 async fn concurrent_creates_never_get_one_address() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -40,8 +40,9 @@ async fn concurrent_creates_never_get_one_address() {
     assert!(!addresses.contains(&address("192.0.2.0")));
     assert!(!addresses.contains(&address("192.0.2.1")));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_subnet_runs_dry_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -58,8 +59,9 @@ async fn a_subnet_runs_dry_and_recovers() {
     assert!(store.remove_tree(first.load_balancer.id).await.unwrap());
     create(&store, "next", &on_subnet(small())).await.unwrap();
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_freed_address_is_the_last_to_be_given_out_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -75,8 +77,9 @@ async fn a_freed_address_is_the_last_to_be_given_out_again() {
     assert_eq!(first.vip.address, address("192.0.2.2"));
     assert_eq!(second.vip.address, address("192.0.2.5"));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_wanted_address_is_given_once_and_only_if_it_fits() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -98,8 +101,9 @@ async fn a_wanted_address_is_given_once_and_only_if_it_fits() {
         }
     }
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_network_alone_prefers_its_ipv4_subnet() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -125,8 +129,9 @@ async fn a_network_alone_prefers_its_ipv4_subnet() {
     let error = create(&store, "x", &request).await.unwrap_err();
     assert!(error.to_string().contains("does not belong"), "{error}");
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn additional_vips_are_of_the_same_network_and_no_subnet_twice() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -145,8 +150,9 @@ async fn additional_vips_are_of_the_same_network_and_no_subnet_twice() {
     let error = create(&store, "lb", &request).await.unwrap_err();
     assert!(error.to_string().contains("same network"), "{error}");
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn ports_follow_the_members() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -188,8 +194,9 @@ async fn ports_follow_the_members() {
         .unwrap();
     assert_eq!(store.ports(id).await.unwrap(), kept);
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn hosts_own_addresses_are_never_given_out() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -203,6 +210,7 @@ async fn hosts_own_addresses_are_never_given_out() {
         .vip;
     assert_eq!(vip.address, address("192.0.2.3"));
     assert_eq!(store.hosts().await.unwrap()[0].name, "host-a");
+}
 }
 
 #[test]

@@ -45,7 +45,7 @@ async fn filtered(store: &Store, field: &str, value: &str) -> String {
     names(&store.list(&query).await.unwrap())
 }
 
-#[tokio::test]
+on_both! {
 async fn filters_are_exact_and_all_hold() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -96,8 +96,9 @@ async fn filters_are_exact_and_all_hold() {
         Err(ListError::BadValue { .. })
     ));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn tags_filter_in_all_four_ways() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -119,8 +120,9 @@ async fn tags_filter_in_all_four_ways() {
         );
     }
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn pages_follow_each_other_both_ways_in_every_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -189,8 +191,9 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
         Err(ListError::UnknownSortKey(_))
     ));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn every_resource_lists_its_own_with_the_tree_around_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -269,4 +272,5 @@ async fn every_resource_lists_its_own_with_the_tree_around_it() {
             .len(),
         1
     );
+}
 }

@@ -1,15 +1,36 @@
-//! The store against a real database file.
+//! The store against real databases: every test runs on SQLite and on PostgreSQL.
+
+/// Tests of the same text on both engines.
+macro_rules! on_both {
+    ($(async fn $name:ident() $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            async fn body() $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                $crate::tests::on($crate::tests::Engine::Sqlite, body()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::tests::on($crate::tests::Engine::Postgres, body()).await;
+            }
+        }
+    )+};
+}
 
 mod addresses;
-mod events;
 mod capabilities;
+mod events;
 mod lists;
 mod observed;
 mod secrets;
 mod statements;
 mod trees;
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, future::Future, net::IpAddr, path::Path, sync::Arc};
 
 use lb_model::{
     enums::{
@@ -31,8 +52,11 @@ use lb_model::{
 };
 use uuid::Uuid;
 
+use lb_testkit::postgres::Postgres;
+use std::time::Duration;
+
 use crate::{
-    NetworkCatalog, Store, StoreError, Vips,
+    DatabaseSettings, NetworkCatalog, Store, StoreError, Vips,
     network::{AllocationPool, Network, Subnet},
 };
 
@@ -99,9 +123,49 @@ pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// What a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+tokio::task_local! {
+    static ENGINE: Engine;
+}
+
+pub(crate) async fn on(engine: Engine, test: impl Future<Output = ()>) {
+    ENGINE.scope(engine, Box::pin(test)).await;
+}
+
+/// The engine of this test; SQLite where nothing is said.
+pub(crate) fn engine() -> Engine {
+    ENGINE.try_with(|engine| *engine).unwrap_or(Engine::Sqlite)
+}
+
+/// The database that belongs to a state directory; a copy of the directory has the same.
+pub(crate) fn settings(dir: &Path) -> DatabaseSettings {
+    if engine() == Engine::Sqlite {
+        return DatabaseSettings::default();
+    }
+    let file = dir.join("database-url");
+    if !file.exists() {
+        let url = Postgres::shared().unwrap().new_database().unwrap();
+        std::fs::write(&file, url).unwrap();
+    }
+    let url = std::fs::read_to_string(&file).unwrap();
+    DatabaseSettings {
+        url: Some(url.parse().unwrap()),
+        connections: 8,
+        connect_timeout: Duration::from_secs(10),
+    }
+}
+
 pub(crate) async fn open(dir: &Path) -> Store {
     let catalog = NetworkCatalog::new(networks()).unwrap();
-    Store::open(dir, "test", Arc::new(catalog)).await.unwrap()
+    Store::open_on(&settings(dir), dir, "test", Arc::new(catalog))
+        .await
+        .unwrap()
 }
 
 pub(crate) fn on_subnet(subnet_id: SubnetId) -> VipRequest {

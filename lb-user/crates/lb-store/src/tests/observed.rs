@@ -39,7 +39,7 @@ async fn furnished(store: &Store) -> Tree {
     furnished.await.unwrap()
 }
 
-#[tokio::test]
+on_both! {
 async fn counters_go_on_when_what_counts_starts_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -64,8 +64,9 @@ async fn counters_go_on_when_what_counts_starts_again() {
     let stats = store.listener_stats(tree.load_balancer.id).await.unwrap()[&tree.listeners[0].id];
     assert_eq!((stats.bytes_in, stats.active_connections), (185, 1));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn last_known_health_stays_until_its_monitor_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -89,8 +90,9 @@ async fn last_known_health_stays_until_its_monitor_goes() {
     removed.await.unwrap();
     assert!(store.member_health(id).await.unwrap().is_empty());
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn reports_of_what_is_gone_are_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -104,8 +106,9 @@ async fn reports_of_what_is_gone_are_dropped() {
     assert!(store.listener_stats(id).await.unwrap().is_empty());
     assert!(store.member_health(id).await.unwrap().is_empty());
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn settings_and_amphorae_keep_what_was_set() {
     use crate::AmphoraUpdate;
     use lb_model::enums::{AmphoraRole, AmphoraStatus};
@@ -136,4 +139,5 @@ async fn settings_and_amphorae_keep_what_was_set() {
     );
     assert_eq!(row.status, AmphoraStatus::Allocated);
     assert!(row.updated_at.is_some());
+}
 }

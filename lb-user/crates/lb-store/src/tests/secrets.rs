@@ -92,7 +92,7 @@ fn certificates(pem: &str) -> Vec<&str> {
     pem.split_inclusive("-----END CERTIFICATE-----\n").collect()
 }
 
-#[tokio::test]
+on_both! {
 async fn every_shape_of_pkcs12_opens_leaf_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -131,8 +131,9 @@ async fn every_shape_of_pkcs12_opens_leaf_first() {
         assert!(!format!("{certificate:?}").contains("PRIVATE"));
     }
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn pkcs12_written_as_base64_opens_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -142,8 +143,9 @@ async fn pkcs12_written_as_base64_opens_too() {
     let reference = put(&store, &pki.read("bundle.txt")).await;
     store.load_certificate(&reference).await.unwrap();
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn every_kind_of_key_opens_as_pem_in_any_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -189,8 +191,9 @@ async fn every_kind_of_key_opens_as_pem_in_any_order() {
         );
     }
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn what_cannot_be_served_is_told_why() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -225,8 +228,9 @@ async fn what_cannot_be_served_is_told_why() {
         Err(StoreError::Secret(SecretError::TooLarge(_)))
     ));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn facts_tell_usable_from_unreadable() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -244,8 +248,9 @@ async fn facts_tell_usable_from_unreadable() {
         CertificateFact::Unreadable { .. }
     ));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_secret_in_use_stays_until_its_listener_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -280,8 +285,9 @@ async fn a_secret_in_use_stays_until_its_listener_goes() {
         Err(StoreError::Secret(SecretError::NotFound(_)))
     ));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_payload_is_readable_by_id_only_and_never_on_disk_or_in_debug() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -311,6 +317,7 @@ async fn a_payload_is_readable_by_id_only_and_never_on_disk_or_in_debug() {
             .unwrap()
             .is_none()
     );
+}
 }
 
 #[test]

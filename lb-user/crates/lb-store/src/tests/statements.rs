@@ -1,9 +1,11 @@
 //! Every statement against the schema.
 
 use super::*;
-use crate::{amphora, capability, encode, event, host, ipam, list, observed, secret, settings, sql, tree};
+use crate::{
+    amphora, capability, encode, event, host, ipam, list, observed, secret, settings, sql, tree,
+};
 
-#[tokio::test]
+on_both! {
 async fn every_statement_prepares() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -37,4 +39,5 @@ async fn every_statement_prepares() {
     assert!(count > 100, "only {count} statements");
     drop(connection);
     assert!(store.read_trees(&[id]).await.unwrap().is_empty());
+}
 }

@@ -3,7 +3,7 @@
 use super::*;
 use lb_model::fault::Fault;
 
-#[tokio::test]
+on_both! {
 async fn a_tree_comes_back_as_it_was_stored_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -33,8 +33,9 @@ async fn a_tree_comes_back_as_it_was_stored_also_after_a_restart() {
         store.ports(id).await.unwrap()
     );
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_refused_change_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -57,8 +58,9 @@ async fn a_refused_change_changes_nothing() {
     assert_eq!(store.ports(id).await.unwrap(), ports);
     assert!(!changes.has_changed().unwrap());
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_change_that_finds_no_address_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -79,8 +81,9 @@ async fn a_change_that_finds_no_address_changes_nothing() {
     );
     assert_eq!(store.read_tree(id).await.unwrap().unwrap(), before);
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn objects_taken_out_moved_and_added_are_stored_in_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -130,8 +133,9 @@ async fn objects_taken_out_moved_and_added_are_stored_in_their_order() {
         );
     }
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn a_change_wakes_and_no_change_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -157,8 +161,9 @@ async fn a_change_wakes_and_no_change_does_not() {
         BTreeMap::from([(id, 2)])
     );
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn every_object_knows_its_load_balancer_until_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -208,8 +213,9 @@ async fn every_object_knows_its_load_balancer_until_it_is_gone() {
     let fault = id.not_found();
     assert!(matches!(gone, Err(StoreError::Refused(it)) if *it == fault));
 }
+}
 
-#[tokio::test]
+on_both! {
 async fn what_is_carried_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
@@ -235,6 +241,7 @@ async fn what_is_carried_is_complete() {
             .unwrap()
             .is_none()
     );
+}
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! PostgreSQL: pools, and the hints that one server gives the others.
+//!
+//! A server that dies or freezes must not keep others from a row it had locked, so the database ends
+//! its transaction by itself.
+
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+
+use super::{
+    Database, DatabaseSettings, DatabaseUrl, Pool, STATEMENTS_KEPT, Transaction, migrations,
+};
+use crate::{error::StoreError, sql::query};
+
+/// Where hints are sent.
+const CHANNEL: &str = "lbaas_changed";
+/// As the database shows our connections.
+const APPLICATION: &str = "lbaas";
+/// Limits that the database keeps for us, in milliseconds: a transaction that stands still, a row
+/// somebody else has, one statement.
+const LIMITS: [(&str, &str); 3] = [
+    ("idle_in_transaction_session_timeout", "30000"),
+    ("lock_timeout", "15000"),
+    ("statement_timeout", "60000"),
+];
+
+const NOTIFY: &str = "SELECT pg_notify('lbaas_changed', $1)";
+
+pub(super) async fn open(
+    url: &DatabaseUrl,
+    settings: &DatabaseSettings,
+) -> Result<Database, StoreError> {
+    let options = url
+        .options()
+        .application_name(APPLICATION)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .options(LIMITS);
+    first_contact(&options, settings).await?;
+    let half = settings.connections.div_ceil(2).max(1);
+    let write = pool(half, settings, &options);
+    migrations().run(&write).await?;
+    tracing::info!(database = %url, connections = half * 2, "database opened");
+    Ok(Database {
+        read: Pool::Postgres(pool(half, settings, &options)),
+        write: Pool::Postgres(write),
+    })
+}
+
+/// A pool tells late, and not what is wrong.
+async fn first_contact(
+    options: &PgConnectOptions,
+    settings: &DatabaseSettings,
+) -> Result<(), StoreError> {
+    let connect = PgConnection::connect_with(options);
+    let connection = tokio::time::timeout(settings.connect_timeout, connect)
+        .await
+        .map_err(|_elapsed| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Connections are made when they are needed. A broken one is noticed by whoever uses it, who asks
+/// again: that is cheaper than to ask the database before every statement whether it is there.
+fn pool(size: u32, settings: &DatabaseSettings, options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(settings.connect_timeout)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone())
+}
+
+/// Tells every other server at commit; nobody if the transaction is undone. `text` is a hint, never
+/// data. SQLite has no other servers.
+pub(crate) async fn notify(transaction: &mut Transaction, text: String) -> Result<(), StoreError> {
+    if transaction.is_postgres() {
+        query(NOTIFY).bind(text).execute(transaction).await?;
+    }
+    Ok(())
+}
+
+/// A connection of its own that hears what other servers tell; `None` on SQLite.
+pub(crate) async fn listener(database: &Database) -> Result<Option<PgListener>, StoreError> {
+    let Pool::Postgres(pool) = &database.read else {
+        return Ok(None);
+    };
+    let own = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(pool.options().get_acquire_timeout())
+        .connect_lazy_with(pool.connect_options().as_ref().clone());
+    let mut listener = PgListener::connect_with(&own).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(Some(listener))
+}
