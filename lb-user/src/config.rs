@@ -6,6 +6,7 @@
 
 mod agent;
 mod auth;
+mod keystone;
 mod network;
 mod reader;
 mod server;
@@ -20,6 +21,7 @@ use std::{
 
 pub(crate) use agent::Agent;
 pub(crate) use auth::Policy;
+pub(crate) use keystone::Keystone;
 pub(crate) use network::{Network, NetworkDriver, network_named};
 pub(crate) use server::{Api, Controller};
 
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) run_dir: PathBuf,
     pub(crate) api: Api,
     pub(crate) policy: Policy,
+    pub(crate) keystone: Option<Keystone>,
     pub(crate) controller: Controller,
     pub(crate) network_driver: NetworkDriver,
     pub(crate) networks: Vec<Network>,
@@ -123,6 +126,7 @@ impl Config {
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
         let api = Api::read(root.section("api")?)?;
         let policy = Policy::read(root.section("policy")?)?;
+        let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
         let controller = Controller::read(root.section("controller")?)?;
         let network_driver = network::read_driver(root.section("network")?)?;
         let networks = network::read(&mut root)?;
@@ -136,6 +140,7 @@ impl Config {
             run_dir,
             api,
             policy,
+            keystone,
             controller,
             network_driver,
             networks,

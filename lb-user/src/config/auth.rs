@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use lb_api::AuthStrategy;
 use lb_policy::PolicySet;
 
-use super::{Config, ConfigError, reader::Section};
+use super::{Config, ConfigError, keystone, reader::Section};
 
 /// The rules of access.
 #[derive(Clone, Debug)]
@@ -60,10 +60,11 @@ pub(super) fn write(out: &mut String, config: &Config) -> std::fmt::Result {
     let policy = &config.policy;
     writeln!(out, "\n[policy]\ndefaults = \"{}\"", policy.defaults)?;
     match &policy.file {
-        Some(path) => writeln!(out, "file = {path:?}"),
+        Some(path) => writeln!(out, "file = {path:?}")?,
         None => writeln!(
             out,
             "# file = \"…\"  # rules in oslo.policy's language, laid over the defaults"
-        ),
+        )?,
     }
+    keystone::write(out, config.keystone.as_ref())
 }

@@ -1,6 +1,7 @@
 //! Who callers are and what they may, as the configuration has it.
 
 use lb_api::{ApiConfig, PolicyFile, Rules, default_rules};
+use lb_openstack::Keystone;
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, failure::Failure};
@@ -10,16 +11,23 @@ use crate::{config::Config, failure::Failure};
 pub(crate) struct Access {
     rules: Rules,
     file: Option<PolicyFile>,
+    keystone: Option<Keystone>,
 }
 
 impl Access {
     /// Reads the policy file; a rule in it that nobody knows ends the start.
     pub(crate) fn prepare(config: &Config) -> Result<Self, Failure> {
+        let keystone = config.keystone.as_ref();
+        let keystone = keystone
+            .map(|keystone| Keystone::new(&keystone.client))
+            .transpose()
+            .map_err(|error| Failure::Usage(format!("keystone: {error}")))?;
         let policy = &config.policy;
         let Some(path) = &policy.file else {
             return Ok(Self {
                 rules: default_rules(policy.defaults),
                 file: None,
+                keystone,
             });
         };
         let file = PolicyFile::open(policy.defaults, path)
@@ -27,10 +35,17 @@ impl Access {
         Ok(Self {
             rules: file.rules(),
             file: Some(file),
+            keystone,
         })
     }
 
-    pub(crate) fn apply(&self, api: &mut ApiConfig) {
+    /// Puts it into the API's settings.
+    pub(crate) fn apply(&self, config: &Config, api: &mut ApiConfig) {
+        api.auth_strategy = config.api.auth_strategy;
+        api.keystone = self.keystone.clone();
+        if let Some(keystone) = &config.keystone {
+            api.www_authenticate_uri = keystone.www_authenticate_uri.clone();
+        }
         api.policy = self.rules.clone();
     }
 

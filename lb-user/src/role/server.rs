@@ -135,7 +135,7 @@ pub(crate) async fn serve(
         },
     );
     let mut api_config = api_config(config);
-    access.apply(&mut api_config);
+    access.apply(config, &mut api_config);
     let state = ApiState::new(store.clone(), api_config);
     // Both sockets queue what comes from here on.
     ready::tell(role, bound.0.ok(), bound.1.ok());

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use lb_model::enums::Topology;
+use lb_openstack::Keystone;
 use lb_policy::PolicySet;
 
 use crate::{
@@ -42,6 +43,10 @@ pub struct ApiConfig {
     pub settle_wait: Duration,
     /// How callers are known.
     pub auth_strategy: AuthStrategy,
+    /// The Identity service, for `keystone`.
+    pub keystone: Option<Keystone>,
+    /// Where clients are sent for a token; in answers of 401.
+    pub www_authenticate_uri: String,
     /// Who may do what.
     pub policy: Rules,
     /// Serve without authentication on an address that is not loopback.
@@ -64,6 +69,8 @@ impl ApiConfig {
             page_items_max: PAGE_ITEMS_MAX,
             settle_wait: SETTLE_WAIT,
             auth_strategy: AuthStrategy::Noauth,
+            keystone: None,
+            www_authenticate_uri: String::new(),
             policy: default_rules(PolicySet::default()),
             force_listen: false,
             front: FrontDoor::default(),

@@ -1,6 +1,7 @@
 //! Who asks.
 
 use axum::http::HeaderMap;
+use lb_openstack::{SecretText, Token};
 use lb_policy::Credentials;
 
 /// The user behind a request, as the identity service or, without one, the headers tell.
@@ -18,6 +19,8 @@ pub(crate) struct Caller {
     pub(crate) roles: Vec<String>,
     /// `noauth`, or the rule `context_is_admin` holds.
     pub(crate) is_admin: bool,
+    /// What the caller showed, for asking other services in its name.
+    pub(crate) token: Option<SecretText>,
     /// The deployment has an admin project and this is another.
     pub(crate) is_not_admin_project: bool,
 }
@@ -48,6 +51,23 @@ impl Caller {
                 .collect(),
             is_admin: false,
             is_not_admin_project: false,
+            token: text(&["x-auth-token"]).map(SecretText::new),
+        }
+    }
+
+    /// The caller that a token tells of.
+    pub(crate) fn from_token(token: &Token, shown: &str) -> Self {
+        Self {
+            user_id: Some(token.user_id.clone()),
+            user_domain_id: token.user_domain_id.clone(),
+            project_id: token.project_id.clone(),
+            project_domain_id: token.project_domain_id.clone(),
+            domain_id: token.domain_id.clone(),
+            system_scope: token.is_system.then(|| "all".to_owned()),
+            roles: token.roles.clone(),
+            is_admin: false,
+            is_not_admin_project: !token.is_admin_project,
+            token: Some(SecretText::new(shown)),
         }
     }
 

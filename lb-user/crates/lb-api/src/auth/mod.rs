@@ -30,19 +30,22 @@ impl fmt::Display for AuthStrategy {
 pub enum AuthStrategy {
     /// Everyone is admin; the project is what a header says.
     Noauth,
+    /// User, project and roles are what the Identity service says of the token.
+    Keystone,
     /// User, project and roles are what headers say; policy and quotas hold. For tests.
     Testing,
 }
 
 impl AuthStrategy {
     /// Every strategy.
-    pub const ALL: [Self; 2] = [Self::Noauth, Self::Testing];
+    pub const ALL: [Self; 3] = [Self::Noauth, Self::Keystone, Self::Testing];
 
     /// As configurations name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Noauth => "noauth",
+            Self::Keystone => "keystone",
             Self::Testing => "testing",
         }
     }
