@@ -30,8 +30,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// API and reconciler.
-    Server,
+    /// API, reconciler, health manager and housekeeping.
+    Server(role::roles::Options),
     /// XDP, addresses and amphorae of this host.
     Agent(role::agent::Options),
     /// Server and agent in one process, for one host.
@@ -83,7 +83,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let load = || Config::load(&sources);
     match arguments.command {
-        Command::Server => role::server::run(&load()?),
+        Command::Server(options) => role::server::run(&load()?, &options),
         Command::Agent(options) => role::agent::run(&load()?, &options),
         Command::AllInOne(options) => role::all_in_one::run(&load()?, &options),
         Command::Amphora(options) => role::amphora::run(&options),

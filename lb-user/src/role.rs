@@ -7,4 +7,5 @@ pub(crate) mod all_in_one;
 pub(crate) mod amphora;
 pub(crate) mod process;
 mod ready;
+pub(crate) mod roles;
 pub(crate) mod server;

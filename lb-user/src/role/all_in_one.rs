@@ -17,6 +17,7 @@ use crate::{
     role::{
         agent::{agent_config, hold, simulation},
         process::{require_root, run_until_signal},
+        roles::Roles,
         server::{self, Prepared},
     },
 };
@@ -40,7 +41,7 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     server::require_free(config, ROLE)?;
     let agent = agent_config(config)?;
     lb_telemetry::logging::init();
-    let prepared = server::prepare(config, ROLE)?;
+    let prepared = server::prepare(config, ROLE, Roles::all())?;
     let lock = hold(&agent, ROLE)?;
     let origin = Origin::enter_edge(&agent).map_err(Failure::failed)?;
     let outcome = run_until_signal(async |shutdown: CancellationToken| {
@@ -53,10 +54,13 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), Failure> {
 
 fn simulate(config: &Config) -> Result<(), Failure> {
     lb_telemetry::logging::init();
-    let mut prepared = server::prepare(config, ROLE)?;
+    let mut prepared = server::prepare(config, ROLE, Roles::all())?;
     // Known before the API opens, not only once the agent asks.
     prepared.declares = Some((config.agent.host.clone(), CapabilitySet::all()));
-    let simulation = simulation(config, prepared.sync_address()?.to_string());
+    let server = prepared
+        .sync_address()?
+        .unwrap_or(config.controller.sync_listen);
+    let simulation = simulation(config, server.to_string());
     run_until_signal(async |shutdown: CancellationToken| {
         let agent = lb_agent::simulate(simulation, || {}, shutdown.clone());
         Box::pin(both(config, prepared, agent, &shutdown)).await

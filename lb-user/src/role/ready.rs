@@ -11,7 +11,7 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// `ready role=… api=http://127.0.0.1:9876 sync=127.0.0.1:9877`: with the ports that were really
 /// bound, so that port 0 can be asked for.
 pub(crate) fn tell(role: &str, api: Option<SocketAddr>, sync: Option<SocketAddr>) {
-    let mut line = format!("ready role={role}");
+    let mut line = format!("ready role={}", role.replace(" ", ":"));
     line.extend(api.map(|address| format!(" api=http://{address}")));
     line.extend(sync.map(|address| format!(" sync={address}")));
     tracing::info!("{line}");

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    future::Future,
     net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
 };
 
+use futures_util::future::OptionFuture;
 use lb_api::{ApiConfig, ApiState};
 use lb_control::{Controller, Settings};
 use lb_model::capability::CapabilitySet;
@@ -23,6 +25,7 @@ use crate::{
         addresses,
         process::{bind, run_until_signal},
         ready,
+        roles::{self, Role, Roles},
     },
 };
 
@@ -30,9 +33,10 @@ use crate::{
 /// could have.
 const SERVER_HOST: &str = "@server";
 
-pub(crate) fn run(config: &Config) -> Result<(), Failure> {
+pub(crate) fn run(config: &Config, options: &roles::Options) -> Result<(), Failure> {
     lb_telemetry::logging::init();
-    let prepared = prepare(config, "server")?;
+    let roles = Roles::from(options);
+    let prepared = prepare(config, &roles.name(), roles)?;
     run_until_signal(async |shutdown| serve(config, prepared, shutdown).await)
 }
 
@@ -40,12 +44,14 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 /// credentials.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    role: &'static str,
+    /// As the lock on the state directory names this process.
+    name: String,
+    roles: Roles,
     networks: Arc<dyn NetworkDriver>,
     addresses: BTreeSet<IpAddr>,
-    api: TcpListener,
-    sync: TcpListener,
-    authority: CertificateAuthority,
+    api: Option<TcpListener>,
+    /// Where agents connect, and who signs for both ends.
+    sync: Option<(TcpListener, CertificateAuthority)>,
     access: Access,
     /// A host whose data path is known before its agent asks.
     pub(crate) declares: Option<(String, CapabilitySet)>,
@@ -53,18 +59,49 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Where agents connect: with the port that was really bound.
-    pub(crate) fn sync_address(&self) -> Result<SocketAddr, Failure> {
-        self.sync.local_addr().map_err(Failure::failed)
+    pub(crate) fn sync_address(&self) -> Result<Option<SocketAddr>, Failure> {
+        let sync = self.sync.as_ref();
+        sync.map(|(listener, _)| listener.local_addr())
+            .transpose()
+            .map_err(Failure::failed)
+    }
+
+    fn api_address(&self) -> Result<Option<SocketAddr>, Failure> {
+        let api = self.api.as_ref();
+        api.map(TcpListener::local_addr)
+            .transpose()
+            .map_err(Failure::failed)
     }
 }
 
 /// Checks what can be checked, binds sockets, makes the CA and the local agent's credentials.
-pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(config: &Config, name: &str, roles: Roles) -> Result<Prepared, Failure> {
     let networks = networks(config)?;
     let access = Access::prepare(config)?;
-    require_free(config, role)?;
-    let api = bind("api.listen", config.api.listen)?;
-    let sync = bind("controller.sync_listen", config.controller.sync_listen)?;
+    require_free(config, name)?;
+    let api = roles
+        .has(Role::Api)
+        .then(|| bind("api.listen", config.api.listen))
+        .transpose()?;
+    let sync = roles
+        .has(Role::Reconciler)
+        .then(|| prepare_sync(config))
+        .transpose()?;
+    Ok(Prepared {
+        name: name.to_owned(),
+        roles,
+        networks,
+        addresses: addresses::of_this_machine(),
+        api,
+        sync,
+        access,
+        declares: None,
+    })
+}
+
+/// The socket agents connect to, the CA, and the local agent's credentials.
+fn prepare_sync(config: &Config) -> Result<(TcpListener, CertificateAuthority), Failure> {
+    let listener = bind("controller.sync_listen", config.controller.sync_listen)?;
     let authority = CertificateAuthority::open(&config.state_dir).map_err(Failure::failed)?;
     authority
         .ensure_agent(&config.state_dir, &config.agent.host)
@@ -74,16 +111,7 @@ pub(crate) fn prepare(config: &Config, role: &'static str) -> Result<Prepared, F
             .ensure_agent(&config.state_dir, host)
             .map_err(Failure::failed)?;
     }
-    Ok(Prepared {
-        role,
-        networks,
-        addresses: addresses::of_this_machine(),
-        api,
-        sync,
-        authority,
-        access,
-        declares: None,
-    })
+    Ok((listener, authority))
 }
 
 /// Asked before anything else: a second process is told who the first is, not that a port is taken.
@@ -100,17 +128,18 @@ pub(crate) async fn serve(
     prepared: Prepared,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
+    let (api_address, sync_address) = (prepared.api_address()?, prepared.sync_address()?);
     let Prepared {
-        role,
+        name,
+        roles,
         networks,
         addresses,
         api,
         sync,
-        authority,
         access,
         declares,
     } = prepared;
-    let store = Store::open(&config.state_dir, role, networks)
+    let store = Store::open(&config.state_dir, &name, networks)
         .await
         .map_err(Failure::failed)?;
     store
@@ -123,10 +152,6 @@ pub(crate) async fn serve(
             .await
             .map_err(Failure::failed)?;
     }
-    let credentials = authority.issue_server().map_err(Failure::failed)?;
-    let tls = tls::server_config(&credentials).map_err(Failure::failed)?;
-    let bound = (api.local_addr(), sync.local_addr());
-    let sync = tokio::net::TcpListener::from_std(sync).map_err(Failure::failed)?;
     let controller = Controller::new(
         store.clone(),
         Settings {
@@ -134,24 +159,58 @@ pub(crate) async fn serve(
             pending_timeout: config.controller.pending_timeout,
         },
     );
+    let agents = sync
+        .map(|(listener, authority)| agents(listener, &authority, &controller, &shutdown))
+        .transpose()?;
     let mut api_config = api_config(config);
     access.apply(config, &mut api_config);
     let state = ApiState::new(store.clone(), api_config);
     // Both sockets queue what comes from here on.
-    ready::tell(role, bound.0.ok(), bound.1.ok());
+    ready::tell(&name, api_address, sync_address);
     let served = tokio::join!(
-        lb_wire::server::serve(sync, tls, Arc::clone(&controller), shutdown.clone()),
-        controller.converge(shutdown.clone()),
-        access.follow(shutdown.clone()),
         async {
-            let served = lb_api::serve(api, state, shutdown.clone()).await;
+            let served = match api {
+                Some(listener) => lb_api::serve(listener, state, shutdown.clone()).await,
+                None => Ok(shutdown.cancelled().await),
+            };
             // Without an API the rest is of no use: end as a whole.
             shutdown.cancel();
             served
         },
+        access.follow(shutdown.clone()),
+        OptionFuture::from(agents),
+        OptionFuture::from(
+            roles
+                .has(Role::HealthManager)
+                .then(|| Arc::clone(&controller).watch_hosts(shutdown.clone()))
+        ),
+        OptionFuture::from(
+            roles
+                .has(Role::Housekeeping)
+                .then(|| Arc::clone(&controller).watch_deadlines(shutdown.clone()))
+        ),
     );
     store.close().await;
-    served.3.map_err(Failure::failed)
+    served.0.map_err(Failure::failed)
+}
+
+/// The reconciler: answers agents, and writes down what they tell.
+fn agents(
+    listener: TcpListener,
+    authority: &CertificateAuthority,
+    controller: &Arc<Controller>,
+    shutdown: &CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, Failure> {
+    let credentials = authority.issue_server().map_err(Failure::failed)?;
+    let tls = tls::server_config(&credentials).map_err(Failure::failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?;
+    let (controller, shutdown) = (Arc::clone(controller), shutdown.clone());
+    Ok(async move {
+        tokio::join!(
+            lb_wire::server::serve(listener, tls, Arc::clone(&controller), shutdown.clone()),
+            controller.write_observed(shutdown.clone()),
+        );
+    })
 }
 
 fn api_config(config: &Config) -> ApiConfig {

@@ -19,15 +19,8 @@ const PERIOD: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Controller {
-    /// Runs until `shutdown`.
-    pub async fn converge(self: Arc<Self>, shutdown: CancellationToken) {
-        tokio::join!(
-            self.watch_deadlines(&shutdown),
-            self.write_observed(&shutdown)
-        );
-    }
-
-    async fn watch_deadlines(&self, shutdown: &CancellationToken) {
+    /// Housekeeping's work; runs until `shutdown`.
+    pub async fn watch_deadlines(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.store.changes();
         loop {
             changes.borrow_and_update();

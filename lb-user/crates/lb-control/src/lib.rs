@@ -1,7 +1,8 @@
 //! What brings hosts to the desired state, and statuses to what hosts report.
 //!
-//! What: [`Controller`] answers agents ([`sync`]), folds their reports into statuses ([`reports`])
-//! and lets nothing be PENDING for ever ([`converge`]).
+//! What: [`Controller`] answers agents ([`sync`]) and folds their reports into statuses ([`reports`]):
+//! the reconciler; lets nothing be PENDING for ever ([`converge`]): housekeeping; notices hosts that
+//! fell silent ([`health`]): the health manager. Each runs alone as well, in a process of its own.
 //!
 //! Invariants: level-triggered throughout. Nothing here depends on having seen an event: each step
 //! reads what is desired and what was observed, acts, and may be repeated or killed anywhere. Only
@@ -14,6 +15,7 @@ mod controller;
 mod converge;
 mod error;
 mod gather;
+mod health;
 mod observed;
 mod reports;
 mod sync;

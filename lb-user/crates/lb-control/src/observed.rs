@@ -4,7 +4,7 @@
 //! What is told faster than it is written is merged: the newest of each load balancer counts.
 //! Counters are running totals, so what is left out, or lost with the process, comes again.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use lb_model::{id::LoadBalancerId, spec::LoadBalancerReport};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,8 @@ impl Controller {
         self.to_write.notify_one();
     }
 
-    /// Runs until `shutdown`.
-    pub(crate) async fn write_observed(&self, shutdown: &CancellationToken) {
+    /// Part of the reconciler: writes down what agents told this process; runs until `shutdown`.
+    pub async fn write_observed(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,

@@ -13,6 +13,7 @@ use lb_model::{
     request::{ListenerCreate, LoadBalancerUpdate},
     tree::Tree,
 };
+use lb_store::now;
 use lb_wire::{
     ca::CertificateAuthority,
     client::{DirectDialer, SyncClient},
@@ -418,4 +419,34 @@ async fn what_an_agent_declares_can_be_asked_for_from_then_on() {
     let none = CapabilitySet::default();
     assert_eq!(world.store.capabilities().await.unwrap(), none);
     assert_eq!(world.status(id).await, ProvisioningStatus::PendingCreate);
+}
+
+#[tokio::test]
+async fn a_host_that_fell_silent_has_no_open_connections_until_it_tells_of_some() {
+    let world = World::new(Duration::from_secs(60)).await;
+    let id = world.create(http()).await;
+    {
+        let _agent = direct(&world, Mood::Willing);
+        world.until_status(id, ProvisioningStatus::Active).await;
+    }
+    let tree = world.store.read_tree(id).await.unwrap().unwrap();
+    let spec = crate::gather::gather(&world.store, id).await.unwrap();
+    let mut told = report(&spec.unwrap().built.unwrap().spec, Mood::Willing);
+    told.listeners[0].active_connections = 5;
+    world.store.record_reports(HOST, &[told]).await.unwrap();
+    let open = async || {
+        let stats = world.store.listener_stats(id).await.unwrap();
+        stats[&tree.listeners[0].id].active_connections
+    };
+    let mut silent = BTreeSet::new();
+    let look = async |seconds: i64, silent: &mut BTreeSet<String>| {
+        let then = lb_model::time::Timestamp(now().0 + seconds * 1_000_000);
+        world.controller.look_at_hosts(then, silent).await.unwrap();
+    };
+    look(100, &mut silent).await;
+    assert_eq!((open().await, silent.len()), (5, 0));
+    look(200, &mut silent).await;
+    assert_eq!((open().await, silent.len()), (0, 1));
+    look(0, &mut silent).await;
+    assert!(silent.is_empty(), "heard of again");
 }

@@ -43,8 +43,10 @@ impl World {
         };
         let controller = Controller::new(store.clone(), settings);
         let shutdown = CancellationToken::new();
-        let converge = Arc::clone(&controller).converge(shutdown.clone());
-        lb_telemetry::task::spawn("converge", converge);
+        let deadlines = Arc::clone(&controller).watch_deadlines(shutdown.clone());
+        lb_telemetry::task::spawn("deadlines", deadlines);
+        let observed = Arc::clone(&controller).write_observed(shutdown.clone());
+        lb_telemetry::task::spawn("observed", observed);
         Self {
             dir,
             store,
