@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use lb_api::AuthStrategy;
-use lb_model::{enums::Topology, tree::load_balancer::PROVIDERS};
+use lb_model::{
+    enums::Topology,
+    provider::{Provider, check_enabled},
+};
 
 use super::{ConfigError, auth, reader::Section};
 
@@ -43,11 +46,13 @@ impl Api {
         let default_provider: String = section
             .parsed("default_provider", "a provider's name")?
             .unwrap_or_else(|| "amphora".to_owned());
-        if !PROVIDERS.contains(&default_provider.as_str()) {
+        let providers = Provider::built_in();
+        if check_enabled(&default_provider, &providers).is_err() {
+            let names: Vec<&str> = providers.iter().map(|it| it.name.as_str()).collect();
             return Err(section.wrong(
                 "default_provider",
                 Some(format!("{default_provider:?}")),
-                format!("must be one of {}", PROVIDERS.join(", ")),
+                format!("must be one of {}", names.join(", ")),
             ));
         }
         let force_listen = section.boolean("force_listen")?.unwrap_or(false);

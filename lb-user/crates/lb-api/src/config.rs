@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
-use lb_model::enums::Topology;
+use lb_model::{enums::Topology, provider::Provider, quota::PerClass};
 use lb_openstack::Keystone;
 use lb_policy::PolicySet;
 
@@ -28,7 +28,11 @@ pub struct ApiConfig {
     pub default_project: String,
     /// Provider of load balancers whose request names none.
     pub default_provider: String,
-    /// How many amphorae a new load balancer gets.
+    /// The providers that requests may name.
+    pub providers: Vec<Provider>,
+    /// Limits of projects that have none of their own.
+    pub quota_defaults: PerClass<i64>,
+    /// How many amphorae a new load balancer gets, its flavor aside.
     pub topology: Topology,
     /// Addresses that no member and no monitor may have, besides the built-in ones.
     pub deny_cidrs: Vec<IpNet>,
@@ -62,6 +66,8 @@ impl ApiConfig {
         Self {
             default_project: default_project.into(),
             default_provider: "amphora".to_owned(),
+            providers: Provider::built_in(),
+            quota_defaults: PerClass::unlimited(),
             topology: Topology::Single,
             deny_cidrs: Vec::new(),
             own_addresses: Vec::new(),

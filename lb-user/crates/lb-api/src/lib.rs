@@ -13,6 +13,7 @@ mod handler;
 mod listing;
 mod network;
 mod path;
+mod placement;
 mod routes;
 mod serve;
 mod state;

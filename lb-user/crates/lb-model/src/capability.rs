@@ -21,7 +21,7 @@ use crate::{
     enums::{ListenerProtocol, PoolProtocol},
     fault::Fault,
     request::load_balancer::ExternalOptions,
-    resource::{HealthMonitor, L7Rule, Listener, Member, Pool},
+    resource::{HealthMonitor, L7Rule, Listener, Member, Placement, Pool},
     tree::Tree,
 };
 
@@ -46,21 +46,16 @@ const EXTERNAL: &[Row<ExternalOptions>] = &[
         reason: NEEDS_NEUTRON,
         refused: |options| given(!options.vip_sg_ids.is_empty(), options.vip_sg_ids.join(",")),
     },
-    Row {
-        field: "flavor_id",
-        reason: "there are no flavors",
-        refused: |options| options.flavor_id.map(|id| id.to_string()),
-    },
-    Row {
-        field: "availability_zone",
-        reason: "there are no availability zones",
-        refused: |options| options.availability_zone.clone(),
-    },
 ];
 
 /// Options of a load balancer that need services which are not there.
 pub(crate) fn external(options: &ExternalOptions) -> Result<(), Fault> {
     walk(EXTERNAL, options)
+}
+
+/// What the flavor and the availability zone of a load balancer decided.
+pub(crate) fn placement(placement: &Placement, facts: &Facts) -> Result<(), Fault> {
+    table::walk(table::PLACEMENT, placement, &facts.capabilities)
 }
 
 /// A listener as it would be stored, with its default pool.

@@ -80,6 +80,17 @@ wire_enum!(
     }
 );
 wire_enum!(
+    /// What kind of port carries an address.
+    #[derive(Default)]
+    VnicType {
+        /// A virtual one.
+        #[default]
+        Normal = "normal",
+        /// An SR-IOV virtual function.
+        Direct = "direct",
+    }
+);
+wire_enum!(
     /// A listener's protocol.
     ListenerProtocol {
         Http = "HTTP",

@@ -182,6 +182,11 @@ impl Fault {
         }
     }
 
+    /// A 409 for what something else is made of.
+    pub fn in_use(resource: ResourceKind, id: impl fmt::Display) -> Self {
+        Self::Conflict(format!("{resource} {id} is in use and cannot be modified."))
+    }
+
     /// A 400 in our own words.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())

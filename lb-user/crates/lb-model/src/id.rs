@@ -59,6 +59,12 @@ ids!(
     SubnetId,
     /// A port: one address taken from a subnet.
     PortId,
+    /// A flavor.
+    FlavorId,
+    /// A flavor profile.
+    FlavorProfileId,
+    /// An availability zone profile.
+    AvailabilityZoneProfileId,
     /// A secret in the key manager.
     SecretId,
 );

@@ -13,16 +13,19 @@
 
 pub mod address;
 pub mod amphora;
+pub mod availability_zone;
 pub mod capability;
 pub mod ctx;
 pub mod defaults;
 pub mod enums;
 pub mod fault;
+pub mod flavor;
 pub mod id;
 pub mod l7_rules;
 pub mod limits;
 mod monitor_rules;
 pub mod protocol;
+pub mod provider;
 pub mod quota;
 pub mod render;
 pub mod request;

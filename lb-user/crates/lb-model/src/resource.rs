@@ -13,11 +13,11 @@ use crate::{
     enums::{
         AmphoraRole, AmphoraStatus, ClientAuthentication, HealthMonitorType, L7PolicyAction,
         L7RuleCompareType, L7RuleType, LbAlgorithm, ListenerProtocol, OperatingStatus,
-        PoolProtocol, ProvisioningStatus, SessionPersistenceType, Topology,
+        PoolProtocol, ProvisioningStatus, SessionPersistenceType, Topology, VnicType,
     },
     id::{
-        AmphoraId, HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId,
-        NetworkId, PoolId, PortId, SubnetId,
+        AmphoraId, FlavorId, HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId,
+        MemberId, NetworkId, PoolId, PortId, SubnetId,
     },
     time::Timestamp,
 };
@@ -74,10 +74,26 @@ pub struct LoadBalancer {
     pub provider: String,
     /// How many amphorae.
     pub topology: Topology,
+    /// What it was made of.
+    #[serde(default)]
+    pub placement: Placement,
     /// Goes up with every change that a host must carry; 1 at create.
     pub generation: u64,
     /// Goes up with every planned failover asked for.
     pub failover_count: u64,
+}
+
+/// The flavor and the availability zone of a load balancer, and what they decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Flavor asked for.
+    pub flavor_id: Option<FlavorId>,
+    /// Availability zone asked for, by name.
+    pub availability_zone: Option<String>,
+    /// The kind of the VIP's port.
+    pub vip_vnic_type: VnicType,
+    /// Whether members may ask for SR-IOV ports.
+    pub member_sriov: bool,
 }
 
 /// A listener (contract 2.2).
@@ -204,6 +220,9 @@ pub struct Member {
     pub monitor_address: Option<IpAddr>,
     /// Probed instead of `protocol_port`.
     pub monitor_port: Option<u16>,
+    /// The kind of port it is reached through.
+    #[serde(default)]
+    pub vnic_type: VnicType,
 }
 
 /// A pool's health monitor (contract 2.5).

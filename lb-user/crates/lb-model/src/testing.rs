@@ -16,13 +16,14 @@ use crate::{
     enums::Topology,
     fault::Fault,
     id::{HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, MemberId, PoolId},
+    provider,
     quota::Allowance,
     request::{
         HealthMonitorCreate, HealthMonitorUpdate, L7PolicyCreate, L7PolicyUpdate, L7RuleCreate,
         L7RuleUpdate, ListenerCreate, ListenerUpdate, LoadBalancerCreate, MemberBatch,
         MemberCreate, MemberUpdate, PoolCreate, PoolUpdate,
     },
-    resource::Vip,
+    resource::{Placement, Vip},
     time::Timestamp,
     tree::{NewLoadBalancer, Tree},
 };
@@ -125,7 +126,13 @@ pub(crate) fn posted(body: Value) -> Result<World, Fault> {
     let new = NewLoadBalancer {
         id: uuid(1).into(),
         project_id: "p".to_owned(),
-        default_provider: "amphora".to_owned(),
+        provider: provider::choose(
+            request.provider.as_deref(),
+            None,
+            "amphora",
+            &provider::Provider::built_in(),
+        )?,
+        placement: Placement::default(),
         topology: Topology::Single,
         vip: vip(),
         additional_vips: Vec::new(),

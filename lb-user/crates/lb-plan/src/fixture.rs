@@ -85,6 +85,7 @@ pub(crate) fn member(number: u128, address: &str) -> Member {
         subnet_id: None,
         monitor_address: None,
         monitor_port: None,
+        vnic_type: lb_model::enums::VnicType::Normal,
     }
 }
 
@@ -161,6 +162,7 @@ pub(crate) fn tree() -> Tree {
             additional_vips: vec![vip("2001:db8::10", 0xa6)],
             provider: "amphora".to_owned(),
             topology: Topology::Single,
+            placement: lb_model::resource::Placement::default(),
             generation: 9,
             failover_count: 2,
         },

@@ -8,7 +8,8 @@ use std::{
 use lb_model::{
     id::{L7PolicyId, ListenerId, LoadBalancerId, PoolId},
     resource::{
-        Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Pool, Vip,
+        Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Placement, Pool,
+        Vip,
     },
     tree::Tree,
 };
@@ -176,6 +177,12 @@ fn load_balancer(read: &Reader<'_>, tags: &mut Tags) -> Result<LoadBalancer, Sto
         additional_vips: read.json("additional_vips")?,
         provider: read.text("provider")?,
         topology: read.parse("topology")?,
+        placement: Placement {
+            flavor_id: read.opt_parse("flavor_id")?,
+            availability_zone: read.opt_text("availability_zone")?,
+            vip_vnic_type: read.parse("vip_vnic_type")?,
+            member_sriov: read.bool("member_sriov")?,
+        },
         generation: read.int("generation")?,
         failover_count: read.int("failover_count")?,
     })
@@ -240,6 +247,7 @@ fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
         subnet_id: read.opt_parse("subnet_id")?,
         monitor_address: read.opt_parse("monitor_address")?,
         monitor_port: read.opt_int("monitor_port")?,
+        vnic_type: read.parse("vnic_type")?,
     })
 }
 

@@ -106,6 +106,10 @@ impl Encoder<'_> {
             .json("additional_vips", &it.additional_vips)?
             .text("provider", &it.provider)
             .text("topology", it.topology)
+            .opt_text("flavor_id", it.placement.flavor_id)
+            .opt_text("availability_zone", it.placement.availability_zone.as_ref())
+            .text("vip_vnic_type", it.placement.vip_vnic_type)
+            .bool("member_sriov", it.placement.member_sriov)
             .int("generation", counter(it.generation))
             .int("failover_count", counter(it.failover_count));
         self.push(row, &it.common);
@@ -235,7 +239,8 @@ impl Encoder<'_> {
             .bool("backup", it.backup)
             .opt_text("subnet_id", it.subnet_id)
             .opt_text("monitor_address", it.monitor_address)
-            .opt_int("monitor_port", it.monitor_port);
+            .opt_int("monitor_port", it.monitor_port)
+            .text("vnic_type", it.vnic_type);
         self.push(row, &it.common);
     }
 

@@ -65,20 +65,21 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = LoadBalancerCreate::parse(&call.document()?)?;
     let project = api.project_of_new(&call, request.project_id.as_deref())?;
     api.authorize(&call, Action::LoadBalancerPost, &project)?;
+    let made = api.placement(&request).await?;
     let needs = Needs::everything(request.secret_refs());
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
     let vips = request.vip.clone();
-    let config = api.config();
     let now = api.now();
     let tree = api
         .store()
-        .create_tree(id, &project, &vips, config.topology, |vips| {
+        .create_tree(id, &project, &vips, made.topology, |vips| {
             let new = NewLoadBalancer {
                 id,
                 project_id: project.clone(),
-                default_provider: config.default_provider.clone(),
-                topology: config.topology,
+                provider: made.provider.clone(),
+                placement: made.placement.clone(),
+                topology: made.topology,
                 vip: vips.vip,
                 additional_vips: vips.additional,
             };

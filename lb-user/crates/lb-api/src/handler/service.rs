@@ -4,7 +4,6 @@
 //! `noauth` checks no quota, so every limit reads -1 and none can be set.
 
 use axum::{Json, extract::State, response::Response};
-use lb_model::tree::load_balancer::PROVIDERS;
 use lb_policy::Action;
 use serde_json::{Value, json};
 
@@ -30,11 +29,13 @@ pub(crate) async fn providers(
 ) -> Result<Json<Value>, ApiError> {
     api.authorize_own(&call, Action::ProviderGetAll)?;
     let wanted = call.argument("name");
-    let named = PROVIDERS
+    let named = api
+        .config()
+        .providers
         .iter()
-        .filter(|name| wanted.is_none_or(|wanted| wanted == **name));
+        .filter(|provider| wanted.is_none_or(|wanted| wanted == provider.name));
     let providers: Vec<Value> = named
-        .map(|name| json!({"name": name, "description": "XDP steering with user-space amphorae."}))
+        .map(|provider| json!({"name": provider.name, "description": provider.description}))
         .collect();
     Ok(Json(json!({"providers": providers})))
 }

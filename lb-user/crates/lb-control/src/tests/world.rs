@@ -10,6 +10,7 @@ use lb_model::{
     id::{LoadBalancerId, NetworkId, SubnetId},
     quota::Allowance,
     request::{LoadBalancerCreate, load_balancer::VipRequest},
+    resource::Placement,
     tree::{NewLoadBalancer, Tree},
 };
 use lb_store::{Network, NetworkCatalog, Store, Subnet, Which, now};
@@ -83,7 +84,8 @@ impl World {
             let new = NewLoadBalancer {
                 id,
                 project_id: "p".to_owned(),
-                default_provider: "amphora".to_owned(),
+                provider: "amphora".to_owned(),
+                placement: Placement::default(),
                 topology: Topology::ActiveStandby,
                 vip: vips.vip,
                 additional_vips: vips.additional,

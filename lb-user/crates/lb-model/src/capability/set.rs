@@ -73,6 +73,10 @@ wire_enum!(
         MemberBackup = "member-backup",
         /// Members of an IP version that no VIP has.
         MemberFamilies = "member-families",
+        /// VIPs on SR-IOV virtual functions.
+        VipSriov = "vip-sriov",
+        /// Members behind SR-IOV virtual functions.
+        MemberSriov = "member-sriov",
         /// HTTP probes over TLS.
         MonitorHttps = "monitor-https",
         /// ICMP echo.

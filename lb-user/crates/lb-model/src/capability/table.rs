@@ -7,11 +7,11 @@ use crate::{
     defaults,
     enums::{
         ClientAuthentication, HealthMonitorType, L7RuleType, LbAlgorithm, ListenerProtocol,
-        PoolProtocol, SessionPersistenceType,
+        PoolProtocol, SessionPersistenceType, VnicType,
     },
     fault::Fault,
     protocol::INSERT_TLS_HEADERS,
-    resource::{HealthMonitor, L7Rule, Listener, Member, Pool},
+    resource::{HealthMonitor, L7Rule, Listener, Member, Placement, Pool},
 };
 
 /// One thing that is refused unless the data path has its capability.
@@ -33,6 +33,7 @@ const POOLS: &str = "pools are HTTP or TCP";
 const ALGORITHMS: &str =
     "HTTP pools balance by ROUND_ROBIN, TCP pools by SOURCE_IP or SOURCE_IP_PORT";
 const MONITORS: &str = "monitors are HTTP or TCP";
+const NO_SRIOV: &str = "ports are virtual ones";
 const NOT_KEPT: &str = "clients are not kept on members";
 const NOT_INSERTED: &str = "the header is not inserted";
 
@@ -254,12 +255,33 @@ pub(super) const POOL: &[Refusal<Pool>] = &[
     },
 ];
 
-pub(super) const MEMBER: &[Refusal<Member>] = &[Refusal {
-    lifted_by: Capability::MemberBackup,
-    field: "backup",
-    reason: "backup members are not held back",
-    refused: |it| given(it.backup, it.backup),
+pub(super) const PLACEMENT: &[Refusal<Placement>] = &[Refusal {
+    lifted_by: Capability::VipSriov,
+    field: "sriov_vip",
+    reason: NO_SRIOV,
+    refused: |it| {
+        let direct = it.vip_vnic_type == VnicType::Direct;
+        given(direct, direct)
+    },
 }];
+
+pub(super) const MEMBER: &[Refusal<Member>] = &[
+    Refusal {
+        lifted_by: Capability::MemberBackup,
+        field: "backup",
+        reason: "backup members are not held back",
+        refused: |it| given(it.backup, it.backup),
+    },
+    Refusal {
+        lifted_by: Capability::MemberSriov,
+        field: "request_sriov",
+        reason: NO_SRIOV,
+        refused: |it| {
+            let direct = it.vnic_type == VnicType::Direct;
+            given(direct, direct)
+        },
+    },
+];
 
 pub(super) const HEALTH_MONITOR: &[Refusal<HealthMonitor>] = &[
     Refusal {

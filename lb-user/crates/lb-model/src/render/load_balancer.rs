@@ -35,13 +35,13 @@ pub fn load_balancer(tree: &Tree) -> Value {
             "vip_network_id": load_balancer.vip.network_id,
             "vip_qos_policy_id": null,
             "vip_sg_ids": [],
-            "vip_vnic_type": "normal",
+            "vip_vnic_type": load_balancer.placement.vip_vnic_type,
             "additional_vips": additional,
             "listeners": references(tree.listeners.iter().map(|listener| listener.id)),
             "pools": references(tree.pools.iter().map(|pool| pool.id)),
             "provider": load_balancer.provider,
-            "flavor_id": null,
-            "availability_zone": null,
+            "flavor_id": load_balancer.placement.flavor_id,
+            "availability_zone": load_balancer.placement.availability_zone,
         }),
     )
 }

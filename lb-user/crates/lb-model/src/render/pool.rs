@@ -71,7 +71,7 @@ pub fn member(tree: &Tree, member: &Member) -> Value {
             "subnet_id": member.subnet_id,
             "monitor_address": member.monitor_address,
             "monitor_port": member.monitor_port,
-            "vnic_type": "normal",
+            "vnic_type": member.vnic_type,
         }),
     )
 }

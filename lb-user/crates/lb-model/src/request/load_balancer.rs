@@ -12,7 +12,7 @@ use super::{
 use crate::{
     defaults::TEXT_MAX,
     fault::Fault,
-    id::{NetworkId, PortId, SubnetId},
+    id::{FlavorId, NetworkId, PortId, SubnetId},
     tree_request::TreeRequest,
 };
 
@@ -32,6 +32,10 @@ pub struct LoadBalancerCreate {
     pub vip: VipRequest,
     /// Provider, when named.
     pub provider: Option<String>,
+    /// Flavor, when named.
+    pub flavor_id: Option<FlavorId>,
+    /// Availability zone, when named.
+    pub availability_zone: Option<String>,
     /// What no embedded driver can do yet; judged by [`crate::capability`].
     pub external: ExternalOptions,
     /// Listeners and pools of a single-call create.
@@ -54,10 +58,6 @@ pub struct ExternalOptions {
     pub vip_qos_policy_id: Option<Uuid>,
     /// Neutron security groups.
     pub vip_sg_ids: Vec<String>,
-    /// Flavor.
-    pub flavor_id: Option<Uuid>,
-    /// Availability zone.
-    pub availability_zone: Option<String>,
 }
 
 /// What was asked of the VIP. At least one of port, network and subnet is there.
@@ -93,11 +93,9 @@ impl LoadBalancerCreate {
         let tenant = reader.string("tenant_id", PROJECT_MAX)?.into_value();
         let vip = VipRequest::read(&mut reader)?;
         let provider = reader.string("provider", PROVIDER_MAX)?.into_value();
-        let external = ExternalOptions {
-            flavor_id: reader.uuid("flavor_id")?.into_value(),
-            availability_zone: reader.text("availability_zone")?.into_value(),
-            ..ExternalOptions::read_mutable(&mut reader)?
-        };
+        let flavor_id = reader.uuid("flavor_id")?.into_value().map(FlavorId);
+        let availability_zone = reader.text("availability_zone")?.into_value();
+        let external = ExternalOptions::read_mutable(&mut reader)?;
         let tree = TreeRequest::read(&mut reader)?;
         reader.finish()?;
         vip.check()?;
@@ -106,6 +104,8 @@ impl LoadBalancerCreate {
             project_id: tenant.or(project),
             vip,
             provider,
+            flavor_id,
+            availability_zone,
             external,
             tree,
         })
@@ -137,7 +137,6 @@ impl ExternalOptions {
                 Given::Value(ids) => ids,
                 Given::Absent | Given::Null => Vec::new(),
             },
-            ..Self::default()
         })
     }
 }

@@ -275,7 +275,7 @@ fn wrong(key: &str, value: &Value, reason: impl Into<String>) -> Fault {
     Fault::option(key, shorten(&text), reason)
 }
 
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(ECHO_MAX).collect()
 }
 

@@ -72,11 +72,7 @@ fn load_balancer() {
             Refused("vip_qos_policy_id", text),
         ),
         (json!({"vip_sg_ids": ["sg"]}), Refused("vip_sg_ids", "sg")),
-        (json!({"flavor_id": id}), Refused("flavor_id", text)),
-        (
-            json!({"availability_zone": "az"}),
-            Refused("availability_zone", "az"),
-        ),
+        (json!({"flavor_id": id, "availability_zone": "az"}), Served),
     ];
     assert_complete(
         &table,

@@ -4,14 +4,17 @@
 use serde_json::{Value, json};
 
 use crate::{
-    capability::{Capability, CapabilitySet},
+    capability::{self, Capability, CapabilitySet},
+    enums::VnicType,
     fault::Fault,
+    resource::Placement,
     testing::{AUTHORITY, CERTIFICATE, REVOCATION_LIST, World, merged, uuid, world},
 };
 
 fn capable() -> World {
     let mut world = world();
     world.facts.capabilities = CapabilitySet::all();
+    world.tree.load_balancer.placement.member_sriov = true;
     world
 }
 
@@ -132,6 +135,7 @@ fn pools() -> Vec<(Value, Capability)> {
 fn members() -> Vec<(Value, Capability)> {
     vec![
         (json!({"backup": true}), Capability::MemberBackup),
+        (json!({"request_sriov": true}), Capability::MemberSriov),
         (
             json!({"address": "2001:db8::5"}),
             Capability::MemberFamilies,
@@ -243,6 +247,17 @@ fn table() -> Vec<(String, Capability, Make)> {
             }),
         ));
     }
+    table.push((
+        "a flavor with an SR-IOV VIP".to_owned(),
+        Capability::VipSriov,
+        Box::new(|world| {
+            let placement = Placement {
+                vip_vnic_type: VnicType::Direct,
+                ..Placement::default()
+            };
+            capability::placement(&placement, &world.facts)
+        }),
+    ));
     table.push((
         "a TCP listener's HTTP pool".to_owned(),
         Capability::ListenerTcpProxied,

@@ -8,13 +8,10 @@ use crate::{
     id::LoadBalancerId,
     quota::QuotaClass,
     request::{LoadBalancerCreate, LoadBalancerUpdate},
-    resource::{LoadBalancer, Vip},
+    resource::{LoadBalancer, Placement, Vip},
     status::Event,
     tree::{Tree, begin, new_common},
 };
-
-/// Provider names that mean us: scripts hard-code Octavia's.
-pub const PROVIDERS: &[&str] = &["lbaas", "amphora", "octavia"];
 
 /// What the caller decided about a load balancer before it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +20,10 @@ pub struct NewLoadBalancer {
     pub id: LoadBalancerId,
     /// Owner.
     pub project_id: String,
-    /// Provider when the request names none.
-    pub default_provider: String,
+    /// Its provider ([`crate::provider::choose`]).
+    pub provider: String,
+    /// What its flavor and availability zone decided.
+    pub placement: Placement,
     /// How many amphorae.
     pub topology: Topology,
     /// The address that was taken.
@@ -41,12 +40,6 @@ impl Tree {
         new: NewLoadBalancer,
         ctx: &mut Ctx<'_>,
     ) -> Result<Self, Fault> {
-        let provider = request.provider.unwrap_or(new.default_provider);
-        if !PROVIDERS.contains(&provider.as_str()) {
-            return Err(Fault::invalid(format!(
-                "Provider '{provider}' is not enabled."
-            )));
-        }
         ctx.quota.take(QuotaClass::LoadBalancer, 1)?;
         let mut tree = Self {
             load_balancer: LoadBalancer {
@@ -55,8 +48,9 @@ impl Tree {
                 common: new_common(request.common, OperatingStatus::Offline, ctx.now),
                 vip: new.vip,
                 additional_vips: new.additional_vips,
-                provider,
+                provider: new.provider,
                 topology: new.topology,
+                placement: new.placement,
                 generation: 1,
                 failover_count: 0,
             },
@@ -64,6 +58,7 @@ impl Tree {
             pools: Vec::new(),
         };
         request.tree.plant(&mut tree, ctx)?;
+        capability::placement(&tree.load_balancer.placement, ctx.facts)?;
         capability::external(&request.external)?;
         Ok(tree)
     }

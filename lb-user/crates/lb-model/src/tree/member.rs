@@ -5,7 +5,7 @@ use crate::{
     capability,
     ctx::{Ctx, Facts},
     defaults,
-    enums::OperatingStatus,
+    enums::{OperatingStatus, VnicType},
     fault::{Fault, ResourceKind},
     id::{MemberId, PoolId},
     limits,
@@ -76,6 +76,7 @@ impl Tree {
         self.pool(pool_id)?;
         check_new(&request, &self.load_balancer.project_id, ctx.facts)?;
         ctx.quota.take(QuotaClass::Member, 1)?;
+        check_sriov(&request, self)?;
         limits::room(
             self.member_count(),
             limits::MEMBERS_MAX,
@@ -146,7 +147,12 @@ pub(super) fn check_new(
             None => return Err(Fault::invalid(format!("Subnet {id} not found."))),
         }
     }
-    if request.request_sriov {
+    Ok(())
+}
+
+/// An SR-IOV port is the flavor's to allow.
+pub(super) fn check_sriov(request: &MemberCreate, tree: &Tree) -> Result<(), Fault> {
+    if request.request_sriov && !tree.load_balancer.placement.member_sriov {
         return Err(Fault::option(
             "request_sriov",
             true,
@@ -175,6 +181,11 @@ fn new_member(id: MemberId, request: MemberCreate, pool: &Pool, ctx: &Ctx<'_>) -
         subnet_id: request.subnet_id.into_value(),
         monitor_address: mutable.monitor_address.into_value(),
         monitor_port: mutable.monitor_port.into_value(),
+        vnic_type: if request.request_sriov {
+            VnicType::Direct
+        } else {
+            VnicType::Normal
+        },
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::{Tree, begin, member::check_new};
+use super::{
+    Tree, begin,
+    member::{check_new, check_sriov},
+};
 use crate::{
     capability,
     ctx::Ctx,
@@ -48,6 +51,9 @@ impl Tree {
         }
         let added = plan.new.len().saturating_sub(plan.gone.len());
         ctx.quota.take(QuotaClass::Member, added)?;
+        for item in &plan.new {
+            check_sriov(item, self)?;
+        }
         // What the batch deletes makes room for what it creates.
         let count = self.member_count().saturating_sub(plan.gone.len());
         limits::room(

@@ -53,11 +53,11 @@ const LOAD_BALANCER: &[Field] = &[
     field("vip_subnet_id", "t.vip_subnet_id", Kind::Id),
     field("vip_network_id", "t.vip_network_id", Kind::Id),
     field("vip_qos_policy_id", NULL, Kind::Id),
-    field("vip_vnic_type", "'normal'", Kind::Text),
+    field("vip_vnic_type", "t.vip_vnic_type", Kind::Text),
     field("provider", "t.provider", Kind::Text),
     field("topology", "t.topology", Kind::Text),
-    field("flavor_id", NULL, Kind::Id),
-    field("availability_zone", NULL, Kind::Text),
+    field("flavor_id", "t.flavor_id", Kind::Id),
+    field("availability_zone", "t.availability_zone", Kind::Text),
 ];
 
 const LISTENER: &[Field] = &[
@@ -130,7 +130,7 @@ const MEMBER: &[Field] = &[
     field("subnet_id", "t.subnet_id", Kind::Id),
     field("monitor_address", "t.monitor_address", Kind::Address),
     field("monitor_port", "t.monitor_port", Kind::Int),
-    field("vnic_type", "'normal'", Kind::Text),
+    field("vnic_type", "t.vnic_type", Kind::Text),
 ];
 
 const HEALTH_MONITOR: &[Field] = &[

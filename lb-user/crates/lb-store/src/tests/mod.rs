@@ -202,6 +202,7 @@ pub(crate) fn bare(id: LoadBalancerId, name: &str, topology: Topology, vips: Vip
             additional_vips: vips.additional,
             provider: "amphora".into(),
             topology,
+            placement: lb_model::resource::Placement::default(),
             generation: 1,
             failover_count: 0,
         },
@@ -236,6 +237,7 @@ pub(crate) fn member(name: &str, at: &str, subnet_id: Option<SubnetId>) -> Membe
         subnet_id,
         monitor_address: None,
         monitor_port: None,
+        vnic_type: lb_model::enums::VnicType::Normal,
     }
 }
 
