@@ -11,7 +11,7 @@ mod network;
 mod reader;
 mod server;
 mod show;
-pub(crate) mod simulated;
+mod simulated;
 mod source;
 
 use std::{
@@ -83,17 +83,14 @@ pub(crate) struct Sources {
     pub(crate) settings: Vec<String>,
     /// Environment variables, all of them.
     pub(crate) environment: Vec<(String, String)>,
-    /// TOML beneath all of them, in place of built-in defaults.
-    pub(crate) defaults: Option<&'static str>,
+    /// `--simulate`: the defaults of a server that simulates its host.
+    pub(crate) simulated: bool,
 }
 
 impl Config {
     /// Reads all layers. A file named on the command line must exist, the default one need not.
     pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut layers = Layers::default();
-        if let Some(defaults) = sources.defaults {
-            layers.defaults(defaults)?;
-        }
         let path = sources.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
         match std::fs::read_to_string(path) {
             Ok(text) => layers.file(path, &text)?,
@@ -111,6 +108,12 @@ impl Config {
         layers.environment(sources.environment.iter().cloned())?;
         for setting in &sources.settings {
             layers.flag(setting)?;
+        }
+        if sources.simulated {
+            if !layers.gives("network") && !layers.gives("networks") {
+                layers.beneath(simulated::NETWORK_DEFAULTS)?;
+            }
+            layers.beneath(simulated::DEFAULTS)?;
         }
         Self::read(Section::root(layers.into_root()))
     }

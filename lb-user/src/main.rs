@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{Config, Sources, simulated},
+    config::{Config, Sources},
     failure::Failure,
 };
 
@@ -79,7 +79,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-        defaults: simulated.then_some(simulated::DEFAULTS),
+        simulated,
     };
     let load = || Config::load(&sources);
     match arguments.command {

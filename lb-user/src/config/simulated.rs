@@ -1,5 +1,6 @@
-//! What `lbaas all-in-one --simulate` takes when nothing is configured: networks to play with, and
-//! any free port towards its agent, so that several run on one machine.
+//! What `lbaas all-in-one --simulate` takes when nothing is configured: any free port towards its
+//! agent, so that several run on one machine, and networks. With neither networks nor a driver
+//! configured every network exists (`noop`); with the embedded driver alone there are two to play with.
 
 /// Lies beneath file, environment and flags.
 pub(crate) const DEFAULTS: &str = r#"
@@ -40,3 +41,6 @@ name = "private-v6"
 cidr = "2001:db8:19::/64"
 gateway_ip = "2001:db8:19::1"
 "#;
+
+/// Lies beneath those when neither networks nor a driver for them are configured.
+pub(crate) const NETWORK_DEFAULTS: &str = "network.driver = \"noop\"";

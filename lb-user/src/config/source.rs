@@ -59,9 +59,18 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Lays defaults that are written as a file over what is there.
-    pub(crate) fn defaults(&mut self, text: &str) -> Result<(), ConfigError> {
-        self.text(&Origin::Default, text)
+    /// Lays defaults that are written as a file beneath what is there.
+    pub(crate) fn beneath(&mut self, text: &str) -> Result<(), ConfigError> {
+        let mut below = Self::default();
+        below.text(&Origin::Default, text)?;
+        merge(&mut below.root, std::mem::take(&mut self.root));
+        *self = below;
+        Ok(())
+    }
+
+    /// Whether something of a section is given.
+    pub(crate) fn gives(&self, section: &str) -> bool {
+        self.root.contains_key(section)
     }
 
     /// Lays a file over what is there.

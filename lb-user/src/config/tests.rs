@@ -30,7 +30,7 @@ fn load(
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        defaults: None,
+        simulated: false,
     })
 }
 
@@ -225,12 +225,15 @@ fn a_simulated_host_has_networks_and_free_ports_unless_told_otherwise() {
                 .iter()
                 .map(|&(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            defaults: Some(simulated::DEFAULTS),
+            simulated: true,
         })
         .unwrap()
     };
     let config = simulated(&[]);
     assert_eq!(config.controller.sync_listen.port(), 0);
+    assert_eq!(config.network_driver, NetworkDriver::Noop);
+    let config = simulated(&[("LBAAS_NETWORK__DRIVER", "embedded")]);
+    assert_eq!(config.network_driver, NetworkDriver::Embedded);
     assert_eq!(config.networks.len(), 2);
     let id = "3f0c9a52-6d1e-4a0b-8b51-0d9f2c7e4a11";
     let config = simulated(&[
@@ -241,6 +244,7 @@ fn a_simulated_host_has_networks_and_free_ports_unless_told_otherwise() {
         ),
     ]);
     assert_eq!(config.controller.sync_listen.port(), 7);
+    assert_eq!(config.network_driver, NetworkDriver::Embedded);
     assert_eq!(config.networks.len(), 1);
 }
 
