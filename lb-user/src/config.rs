@@ -6,6 +6,7 @@
 
 mod agent;
 mod auth;
+mod database;
 mod keystone;
 mod network;
 mod reader;
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     /// Sockets and pid files.
     pub(crate) run_dir: PathBuf,
+    /// Where everything is stored.
+    pub(crate) database: lb_store::DatabaseSettings,
     pub(crate) api: Api,
     pub(crate) policy: Policy,
     pub(crate) keystone: Option<Keystone>,
@@ -127,6 +130,7 @@ impl Config {
         let directory = "an absolute path";
         let state_dir = absolute(&mut root, "state_dir", STATE_DIR, directory)?;
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
+        let database = database::read(root.section("database")?)?;
         let api = Api::read(root.section("api")?)?;
         let policy = Policy::read(root.section("policy")?)?;
         let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
@@ -141,6 +145,7 @@ impl Config {
         Ok(Self {
             state_dir,
             run_dir,
+            database,
             api,
             policy,
             keystone,

@@ -119,6 +119,25 @@ impl Section {
         }
     }
 
+    /// A text that is never repeated in a complaint.
+    pub(crate) fn secret(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Result<Option<String>, ConfigError> {
+        let path = self.full(key);
+        let Some(leaf) = self.leaf(key, expected)? else {
+            return Ok(None);
+        };
+        match text(&leaf) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(ConfigError {
+                value: None,
+                ..error(&path, &leaf, format!("must be {expected}"))
+            }),
+        }
+    }
+
     /// [`Self::parsed`] for a key that has no default.
     pub(crate) fn required<T>(
         &mut self,

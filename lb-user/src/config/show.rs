@@ -21,6 +21,7 @@ impl Config {
             self.state_dir
         )?;
         writeln!(out, "run_dir = {:?}  # sockets", self.run_dir)?;
+        super::database::write(out, &self.database)?;
         let api = &self.api;
         writeln!(out, "\n[api]\nlisten = \"{}\"", api.listen)?;
         writeln!(

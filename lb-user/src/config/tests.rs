@@ -259,3 +259,21 @@ fn the_network_driver_is_one_of_two() {
     let error = load("[network]\ndriver = \"neutron\"", &[], &[]).unwrap_err();
     assert!(error.to_string().contains("network.driver"), "{error}");
 }
+
+#[test]
+fn the_database_is_set_by_environment_and_its_password_never_shown() {
+    let url = "postgresql://lb:s3cret@db.example:5433/lbaas";
+    let config = load("", &[("LBAAS_DATABASE__URL", url)], &[]).unwrap();
+    let shown = config.to_toml();
+    assert!(
+        shown.contains("url = \"postgresql://lb@db.example:5433/lbaas\""),
+        "{shown}"
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let wrong = "mysql://lb:s3cret@db/lbaas";
+    let error = load("", &[("LBAAS_DATABASE__URL", wrong)], &[]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("database.url"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}

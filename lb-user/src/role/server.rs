@@ -117,8 +117,11 @@ fn prepare_sync(config: &Config) -> Result<(TcpListener, CertificateAuthority), 
 /// Asked before anything else: a second process is told who the first is, not that a port is taken.
 pub(crate) fn require_free(config: &Config, role: &str) -> Result<(), Failure> {
     files::private_dir(&config.state_dir).map_err(Failure::failed)?;
-    let lock = StateLock::acquire(&config.state_dir, role).map_err(Failure::failed)?;
-    drop(lock);
+    // On PostgreSQL several servers may share a state directory: keys and credentials.
+    if config.database.url.is_none() {
+        let lock = StateLock::acquire(&config.state_dir, role).map_err(Failure::failed)?;
+        drop(lock);
+    }
     Ok(())
 }
 
@@ -139,11 +142,11 @@ pub(crate) async fn serve(
         access,
         declares,
     } = prepared;
-    let store = Store::open(&config.state_dir, &name, networks)
+    let store = Store::open_on(&config.database, &config.state_dir, &name, networks)
         .await
         .map_err(Failure::failed)?;
     store
-        .report_host(SERVER_HOST, &addresses)
+        .report_host(&format!("{SERVER_HOST}-{}", config.agent.host), &addresses)
         .await
         .map_err(Failure::failed)?;
     if let Some((host, capabilities)) = declares {

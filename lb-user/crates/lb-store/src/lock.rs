@@ -93,6 +93,22 @@ impl StateLock {
     }
 }
 
+/// Waits for a file to be this process's alone, until what is returned is dropped.
+pub(crate) fn alone(path: &Path) -> Result<File, StoreError> {
+    let fail = |source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(fail)?;
+    file.lock().map_err(fail)?;
+    Ok(file)
+}
+
 fn holder(file: &File) -> String {
     let mut text = String::new();
     match file.take(HOLDER_BYTES_MAX).read_to_string(&mut text) {

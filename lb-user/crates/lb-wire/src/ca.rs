@@ -18,7 +18,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     error::WireError,
-    files::{private_dir, read_optional, write_private},
+    files::{alone, private_dir, read_optional, write_private},
     tls::{self, Credentials},
 };
 
@@ -56,13 +56,15 @@ impl std::fmt::Debug for CertificateAuthority {
 
 impl CertificateAuthority {
     /// Reads the CA of `<state_dir>/ca`, or makes it. Killed half way, the next call ends the work:
-    /// the key is written first, and a certificate is made for whatever key is there.
+    /// the key is written first, and a certificate is made for whatever key is there. Several servers
+    /// that start on one directory make one CA.
     ///
     /// # Errors
     /// A file that cannot be read, written or understood; a certificate without its key.
     pub fn open(state_dir: &Path) -> Result<Self, WireError> {
         let dir = state_dir.join("ca");
         private_dir(&dir)?;
+        let _alone = alone(&dir)?;
         let (certificate_path, key_path) = (dir.join(CA_CERTIFICATE), dir.join(CA_KEY));
         let certificate = read_optional(&certificate_path)?;
         let key = match read_optional(&key_path)? {
@@ -135,6 +137,7 @@ impl CertificateAuthority {
         check_host(host)?;
         let dir = state_dir.join("agents").join(host);
         private_dir(&dir)?;
+        let _alone = alone(&dir)?;
         let same_ca = read_optional(&dir.join(CA_CERTIFICATE))?.as_deref()
             == Some(self.certificate_pem.as_str());
         let lasts = read_optional(&dir.join(AGENT_CERTIFICATE))?

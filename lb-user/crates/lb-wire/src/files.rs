@@ -63,3 +63,19 @@ fn file_error(path: &Path, source: std::io::Error) -> WireError {
         source,
     }
 }
+
+/// Waits for a directory to be this process's alone, until what is returned is dropped.
+pub(crate) fn alone(dir: &Path) -> Result<File, WireError> {
+    let path = dir.join(".lock");
+    let locked = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|file| {
+            file.lock()?;
+            Ok(file)
+        });
+    locked.map_err(|source| file_error(&path, source))
+}

@@ -22,6 +22,8 @@ use crate::error::StoreError;
 
 /// Name of the key file in the state directory.
 const KEY_FILE: &str = "secrets.key";
+/// Held while the key is looked for or made.
+const LOCK_FILE: &str = "secrets.lock";
 /// AES-256.
 const KEY_BYTES: usize = 32;
 
@@ -34,9 +36,10 @@ impl fmt::Debug for SealKey {
 }
 
 impl SealKey {
-    /// Reads the key, or makes it.
+    /// Reads the key, or makes it: once, also when several servers start at the same time.
     pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(KEY_FILE);
+        let _alone = crate::lock::alone(&state_dir.join(LOCK_FILE))?;
         let fail = |source| StoreError::File {
             path: path.clone(),
             source,
