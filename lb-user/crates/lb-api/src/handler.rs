@@ -2,12 +2,14 @@
 //! of lb-model inside [`crate::state::ApiState::change`], and shows the result.
 
 pub(crate) mod amphorae;
+pub(crate) mod events;
 pub(crate) mod health_monitors;
 pub(crate) mod l7policies;
 pub(crate) mod l7rules;
 pub(crate) mod listeners;
 pub(crate) mod load_balancers;
 pub(crate) mod members;
+pub(crate) mod operator;
 pub(crate) mod pools;
 pub(crate) mod secrets;
 pub(crate) mod service;

@@ -17,6 +17,7 @@ mod placement;
 mod routes;
 mod serve;
 mod state;
+mod streams;
 
 pub use auth::{AuthStrategy, PolicyFile, PolicyFileError, Rules, default_rules};
 pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};

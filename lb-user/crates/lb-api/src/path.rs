@@ -19,6 +19,7 @@ const LBAAS_COLLECTIONS: &[&str] = &[
     "flavorprofiles",
     "availabilityzones",
     "availabilityzoneprofiles",
+    "events",
 ];
 
 /// The spelling under which a path stands in the route table. `mount` is the second place of every

@@ -15,8 +15,8 @@ use crate::{
     error::ApiError,
     front::{cors, healthcheck},
     handler::{
-        amphorae, health_monitors, l7policies, l7rules, listeners, load_balancers, members, pools,
-        secrets, service,
+        amphorae, events, health_monitors, l7policies, l7rules, listeners, load_balancers, members,
+        operator, pools, secrets, service,
     },
     network,
     state::ApiState,
@@ -78,10 +78,14 @@ fn load_balancer_routes() -> Router<ApiState> {
             "/loadbalancers/{id}",
             get(lb::show).put(lb::update).delete(lb::delete),
         )
-        .route("/loadbalancers/{id}/status", get(lb::statuses))
+        .route(
+            "/loadbalancers/{id}/status",
+            get(lb::statuses).put(operator::reset_status),
+        )
         .route("/loadbalancers/{id}/statuses", get(lb::statuses))
         .route("/loadbalancers/{id}/stats", get(lb::stats))
         .route("/loadbalancers/{id}/failover", put(lb::failover))
+        .route("/events", get(events::watch))
         .route("/listeners", get(listeners::list).post(listeners::create))
         .route(
             "/listeners/{id}",
@@ -178,11 +182,11 @@ fn amphora_routes() -> Router<ApiState> {
         .route("/amphorae", get(amphorae::list))
         .route(
             "/amphorae/{id}",
-            get(amphorae::show).delete(service::not_implemented),
+            get(amphorae::show).delete(amphorae::delete),
         )
-        .route("/amphorae/{id}/failover", put(service::not_implemented))
-        .route("/amphorae/{id}/config", put(service::not_implemented))
-        .route("/amphorae/{id}/stats", get(service::not_implemented))
+        .route("/amphorae/{id}/failover", put(amphorae::failover))
+        .route("/amphorae/{id}/config", put(amphorae::configure))
+        .route("/amphorae/{id}/stats", get(amphorae::stats))
 }
 
 fn network_routes() -> Router<ApiState> {

@@ -67,11 +67,13 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!(%address, "API is served");
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-    let routes = router(state);
+    let routes = router(state.clone());
     shutdown
         .run_until_cancelled(accept(&listener, &routes, &slots, &shutdown))
         .await;
     drop(listener);
+    // Nobody's request is open for ever.
+    state.streams().close();
     // Every slot free again is every connection closed.
     if timeout(DRAIN_DEADLINE, slots.acquire_many(CONNECTIONS_MAX))
         .await

@@ -6,7 +6,7 @@ use lb_model::{address::ForbiddenAddresses, ctx::Facts, secret_refs::SecretRefs,
 use lb_store::{PortPurpose, Store, StoreError, Which};
 use uuid::Uuid;
 
-use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health};
+use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health, streams::Streams};
 
 /// Store, settings, clock and source of ids. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +17,7 @@ struct Inner {
     config: ApiConfig,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     health: Health,
+    streams: Streams,
 }
 
 impl fmt::Debug for ApiState {
@@ -46,6 +47,7 @@ impl ApiState {
             config,
             now: Box::new(now),
             health: Health::default(),
+            streams: Streams::default(),
         }))
     }
 
@@ -59,6 +61,10 @@ impl ApiState {
 
     pub(crate) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     pub(crate) fn now(&self) -> Timestamp {

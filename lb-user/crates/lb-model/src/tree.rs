@@ -10,6 +10,7 @@
 //!
 //! Left out on purpose: counting for quotas (lb-store), policy (lb-api asks it before), addresses (lb-store's IPAM).
 
+mod amphora;
 mod health_monitor;
 mod l7policy;
 mod l7rule;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use lb_model::{
     enums::{AmphoraRole, AmphoraStatus, Topology},
+    fault::{Fault, ResourceKind},
     id::{AmphoraId, LoadBalancerId},
     resource::{Amphora, LoadBalancer},
 };
@@ -14,11 +15,14 @@ use uuid::Uuid;
 
 use crate::{
     db::{Builder, Connection, Row, query},
-    decode::push_ids,
+    decode::{Loaded, load, push_ids},
+    encode::encode,
     error::StoreError,
+    lock::{Attempts, lock_row},
     ports::amphora_slots,
     sql::{NewRow, Reader},
     store::{Store, now},
+    tree::{LOCK_TREE, save},
 };
 
 const AMPHORAE: &str = "amphorae";
@@ -110,6 +114,63 @@ impl Store {
         let owner = Reader::new(AMPHORAE, &row).parse("load_balancer_id")?;
         self.commit_change(transaction, owner).await?;
         Ok(true)
+    }
+}
+
+impl Store {
+    /// Takes an amphora in ERROR away; another one, with an id of its own, fills its place in the same
+    /// transaction, and hosts are asked again.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with a 404, or with a 409 when it is not in ERROR; the database's.
+    pub async fn delete_amphora(&self, id: AmphoraId) -> Result<(), StoreError> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_delete(id).await {
+                Err(error) if attempts.again(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_delete(&self, id: AmphoraId) -> Result<(), StoreError> {
+        let missing = || Fault::not_found(ResourceKind::Amphora, id);
+        let row = self.amphora(id).await?.ok_or_else(missing)?;
+        let owner = row.amphora.load_balancer_id;
+        let mut transaction = self.begin_write().await?;
+        lock_row(&mut transaction, LOCK_TREE, owner).await?;
+        let row = query(SELECT_ONE)
+            .bind(id.to_string())
+            .fetch_optional(&mut transaction)
+            .await?;
+        let row = amphora(&row.ok_or_else(missing)?)?;
+        if row.amphora.status != AmphoraStatus::Error {
+            return Err(Fault::Conflict(format!(
+                "Amphora {id} cannot be deleted: its status is {}, not ERROR.",
+                row.amphora.status
+            ))
+            .into());
+        }
+        let Loaded {
+            mut trees,
+            ordinals,
+        } = load(&mut transaction, &[owner]).await?;
+        let before = trees.remove(&owner).ok_or_else(missing)?;
+        let mut after = before.clone();
+        after.configure_amphorae();
+        query(DELETE_PORTS)
+            .bind(id.to_string())
+            .execute(&mut transaction)
+            .await?;
+        query(DELETE_SLOT)
+            .bind(owner.to_string())
+            .bind(i64::from(row.slot))
+            .execute(&mut transaction)
+            .await?;
+        let (old, new) = (encode(&before, &ordinals)?, encode(&after, &ordinals)?);
+        save(&mut transaction, owner, &old, new).await?;
+        self.reconcile_ports(&mut transaction, &after).await?;
+        self.commit_change(transaction, owner).await
     }
 }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora::{self, AmphoraRow},
-    db::{Connection, query, query_scalar},
+    db::{Connection, Transaction, query, query_scalar},
     decode::{Loaded, load},
     encode::{
         Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
@@ -89,11 +89,38 @@ impl Store {
         let mut attempts = Attempts::default();
         loop {
             let created = self.try_create(id, project_id, vips, topology, &mut build);
-            match created.await {
+            let done = match created.await {
+                Ok((transaction, tree)) => self.commit_change(transaction, id).await.map(|()| tree),
+                Err(error) => Err(error),
+            };
+            match done {
                 Err(error) if attempts.again(&error) => {}
                 done => return done,
             }
         }
+    }
+
+    /// Does everything that [`Store::create_tree`] does, quota and addresses included, and takes it
+    /// back: the tree is what would have been made.
+    ///
+    /// # Errors
+    /// As [`Store::create_tree`].
+    pub async fn rehearse_tree<F>(
+        &self,
+        id: LoadBalancerId,
+        project_id: &str,
+        vips: &VipRequest,
+        topology: Topology,
+        mut build: F,
+    ) -> Result<Tree, StoreError>
+    where
+        F: FnMut(Vips) -> Result<Tree, Fault> + Send,
+    {
+        let (transaction, tree) = self
+            .try_create(id, project_id, vips, topology, &mut build)
+            .await?;
+        transaction.rollback().await?;
+        Ok(tree)
     }
 
     async fn try_create<F>(
@@ -103,7 +130,7 @@ impl Store {
         vips: &VipRequest,
         topology: Topology,
         build: &mut F,
-    ) -> Result<Tree, StoreError>
+    ) -> Result<(Transaction, Tree), StoreError>
     where
         F: FnMut(Vips) -> Result<Tree, Fault> + Send,
     {
@@ -121,8 +148,7 @@ impl Store {
         save(&mut transaction, id, &Encoded::default(), encoded).await?;
         self.reconcile_ports(&mut transaction, &tree).await?;
         event::record(&mut transaction, &event::created(&tree)).await?;
-        self.commit_change(transaction, id).await?;
-        Ok(tree)
+        Ok((transaction, tree))
     }
 
     /// A load balancer with all its objects.
@@ -323,7 +349,7 @@ owners!(
 );
 
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
-const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
+pub(crate) const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
 const SELECT_HEADS: &str = "SELECT id, project_id, generation, provisioning_status, updated_at \
      FROM load_balancers ORDER BY id";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
@@ -369,7 +395,7 @@ async fn remove(connection: &mut Connection, id: LoadBalancerId) -> Result<bool,
 }
 
 /// Writes what differs between two states of a tree.
-async fn save(
+pub(crate) async fn save(
     connection: &mut Connection,
     owner: LoadBalancerId,
     old: &Encoded,

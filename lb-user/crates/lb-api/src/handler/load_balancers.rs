@@ -6,11 +6,11 @@ use lb_model::{
     id::LoadBalancerId,
     quota::Allowance,
     render,
-    request::{LoadBalancerCreate, LoadBalancerUpdate},
+    request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
     tree::{NewLoadBalancer, Tree},
 };
 use lb_policy::Action;
-use lb_store::{Resource, Stats};
+use lb_store::{Resource, Stats, Vips};
 use serde_json::{Value, json};
 
 use crate::{
@@ -71,32 +71,49 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let id = LoadBalancerId(new_id());
     let vips = request.vip.clone();
     let now = api.now();
-    let tree = api
-        .store()
-        .create_tree(id, &project, &vips, made.topology, |vips| {
-            let new = NewLoadBalancer {
-                id,
-                project_id: project.clone(),
-                provider: made.provider.clone(),
-                placement: made.placement.clone(),
-                topology: made.topology,
-                vip: vips.vip,
-                additional_vips: vips.additional,
-            };
-            Tree::create(
-                request.clone(),
-                new,
-                &mut Ctx {
-                    now,
-                    new_id: &mut new_id,
-                    facts: &facts,
-                    quota: Allowance::unlimited(),
-                },
-            )
-        })
+    let dry_run = dry_run(&call)?;
+    let topology = made.topology;
+    let build = |vips: Vips| {
+        let new = NewLoadBalancer {
+            id,
+            project_id: project.clone(),
+            provider: made.provider.clone(),
+            placement: made.placement.clone(),
+            topology,
+            vip: vips.vip,
+            additional_vips: vips.additional,
+        };
+        Tree::create(
+            request.clone(),
+            new,
+            &mut Ctx {
+                now,
+                new_id: &mut new_id,
+                facts: &facts,
+                quota: Allowance::unlimited(),
+            },
+        )
+    };
+    let store = api.store();
+    if dry_run {
+        let tree = store
+            .rehearse_tree(id, &project, &vips, topology, build)
+            .await?;
+        return Ok(updated(KEY, &render::load_balancer_expanded(&tree)));
+    }
+    let tree = store
+        .create_tree(id, &project, &vips, topology, build)
         .await?;
     tracing::info!(%id, project, vip = %tree.load_balancer.vip.address, "load balancer created");
     Ok(created(KEY, &render::load_balancer_expanded(&tree)))
+}
+
+/// `?dry_run=`: everything is judged and reserved as it would be, and taken back; 200 with what would
+/// be made. Whoever misspells it must not be surprised by a load balancer.
+fn dry_run(call: &Call) -> Result<bool, ApiError> {
+    let text = call.argument("dry_run").unwrap_or("false");
+    boolean_word(text)
+        .ok_or_else(|| ApiError::invalid(format!("dry_run '{text}' is neither true nor false.")))
 }
 
 /// `PUT /loadbalancers/{id}`

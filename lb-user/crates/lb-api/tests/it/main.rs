@@ -4,10 +4,12 @@
 mod access;
 #[cfg(test)]
 mod addresses;
+mod amphorae;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod batch;
+mod beyond;
 #[cfg(test)]
 mod front_door;
 mod front_settings;

@@ -46,7 +46,7 @@ impl Answer {
 
 #[derive(Debug)]
 pub(crate) struct Api {
-    router: Router,
+    pub(crate) router: Router,
     pub(crate) state: ApiState,
     pub(crate) store: Store,
     _dir: TempDir,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{described, listener, pool, references, with};
 use crate::{
+    enums::AmphoraRole,
     resource::{Amphora, Vip},
     spec::ListenerReport,
     tree::Tree,
@@ -99,7 +100,23 @@ pub fn stats<'a>(reports: impl IntoIterator<Item = &'a ListenerReport>) -> Value
     })
 }
 
+/// The interface inside an amphora that has its VIPs, as its agent makes it.
+const VIP_INTERFACE: &str = "eth0";
+/// Octavia's, for every pair.
+const VRRP_ID: i64 = 1;
+
+const fn vrrp_priority(role: AmphoraRole) -> i64 {
+    match role {
+        AmphoraRole::Backup => 90,
+        AmphoraRole::Master | AmphoraRole::Standalone => 100,
+    }
+}
+
 /// An amphora (contract 2.12). `vip` is its load balancer's primary VIP.
+///
+/// What Octavia's virtual machines have and ours do not is null: a management address (agents reach
+/// amphorae over a Unix socket), a certificate, an image, a compute flavor, a zone. `compute_id` is the
+/// host. The interface is the amphora's own; a pair's priorities are those that Octavia gives the roles.
 #[must_use]
 pub fn amphora(amphora: &Amphora, vip: Option<&Vip>) -> Value {
     json!({
@@ -115,9 +132,9 @@ pub fn amphora(amphora: &Amphora, vip: Option<&Vip>) -> Value {
             "cert_busy": false,
             "role": amphora.role,
             "status": amphora.status,
-            "vrrp_interface": null,
-            "vrrp_id": null,
-            "vrrp_priority": null,
+            "vrrp_interface": VIP_INTERFACE,
+            "vrrp_id": VRRP_ID,
+            "vrrp_priority": vrrp_priority(amphora.role),
             "cached_zone": null,
             "created_at": amphora.created_at,
             "updated_at": amphora.updated_at,

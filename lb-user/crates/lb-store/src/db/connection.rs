@@ -104,6 +104,20 @@ impl Transaction {
     }
 }
 
+impl Transaction {
+    /// Undoes it now, not when its connection is next used.
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
+        match self.0.0 {
+            Link::SqliteTransaction(transaction) => transaction.rollback().await?,
+            Link::PostgresTransaction(transaction) => transaction.rollback().await?,
+            Link::Sqlite(_) | Link::Postgres(_) => {
+                return Err(StoreError::Internal("rollback without a transaction"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Deref for Transaction {
     type Target = Connection;
 
