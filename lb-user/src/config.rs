@@ -7,6 +7,7 @@
 mod agent;
 mod auth;
 mod database;
+mod front;
 mod keystone;
 mod network;
 mod reader;
@@ -131,7 +132,8 @@ impl Config {
         let state_dir = absolute(&mut root, "state_dir", STATE_DIR, directory)?;
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
         let database = database::read(root.section("database")?)?;
-        let api = Api::read(root.section("api")?)?;
+        let mut api = Api::read(root.section("api")?)?;
+        api.front.read_cors(root.section("cors")?)?;
         let policy = Policy::read(root.section("policy")?)?;
         let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
         let controller = Controller::read(root.section("controller")?)?;

@@ -8,7 +8,7 @@ use lb_model::{
     provider::{Provider, check_enabled},
 };
 
-use super::{ConfigError, auth, reader::Section};
+use super::{ConfigError, auth, front::Front, reader::Section};
 
 const LISTEN: &str = "127.0.0.1:9876";
 const SYNC_LISTEN: &str = "127.0.0.1:9877";
@@ -27,6 +27,8 @@ pub(crate) struct Api {
     pub(crate) default_provider: String,
     /// Serve without authentication beyond loopback.
     pub(crate) force_listen: bool,
+    /// Everything about requests as such.
+    pub(crate) front: Front,
 }
 
 impl Api {
@@ -63,6 +65,7 @@ impl Api {
                 "must be a loopback address: without authentication everyone who reaches it is an administrator (api.force_listen = true allows it)",
             ));
         }
+        let front = Front::read(&mut section)?;
         section.finish()?;
         Ok(Self {
             listen,
@@ -70,6 +73,7 @@ impl Api {
             default_project,
             default_provider,
             force_listen,
+            front,
         })
     }
 }

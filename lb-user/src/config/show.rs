@@ -36,6 +36,8 @@ impl Config {
             "force_listen = {}  # true: no authentication beyond loopback",
             api.force_listen
         )?;
+        api.front.write(out)?;
+        api.front.write_cors(out)?;
         auth::write(out, self)?;
         let controller = &self.controller;
         writeln!(

@@ -277,3 +277,38 @@ fn the_database_is_set_by_environment_and_its_password_never_shown() {
     assert!(text.contains("database.url"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
+
+#[test]
+fn the_front_door_is_read_shown_and_read_again() {
+    let file = "[api]\nmount_prefix = \"/lb/\"\napi_base_uri = \"https://a.example\"\n\
+                healthcheck_enabled = false\npagination_max_limit = 50\nsettle_wait_ms = 0\n\
+                allow_sorting = false\nmax_request_body_size = 114688\n\
+                [cors]\nallowed_origin = [\"https://h.example\"]";
+    let config = load(file, &[("LBAAS_API__JSON_DEPTH_MAX", "20")], &[]).unwrap();
+    let front = &config.api.front;
+    assert_eq!(front.door.mount_prefix, "/lb");
+    assert_eq!(front.door.json_depth_max, 20);
+    assert!(!front.door.healthcheck && !front.door.listing.sorting);
+    assert!(front.door.listing.filtering && !front.door.trusts_proxy_headers);
+    assert_eq!((front.page_items_max, front.body_bytes_max), (50, 114_688));
+    assert!(front.settle_wait.is_zero());
+    assert_eq!(front.door.allowed_origins, ["https://h.example"]);
+    let again = load(&config.to_toml(), &[], &[]).unwrap();
+    assert_eq!(again.api.front.door, front.door);
+    for (bad, key) in [
+        ("[api]\nmount_prefix = \"/v2/x\"", "api.mount_prefix"),
+        ("[api]\nmount_prefix = \"x\"", "api.mount_prefix"),
+        ("[api]\napi_base_uri = \"ftp://x\"", "api.api_base_uri"),
+        (
+            "[api]\nmax_request_body_size = 1",
+            "api.max_request_body_size",
+        ),
+        (
+            "[cors]\nallowed_origin = [\"horizon\"]",
+            "cors.allowed_origin",
+        ),
+        ("[cors]\nallowed = []", "cors.allowed"),
+    ] {
+        assert_eq!(load(bad, &[], &[]).unwrap_err().key, key, "{bad}");
+    }
+}

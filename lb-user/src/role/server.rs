@@ -223,6 +223,11 @@ fn api_config(config: &Config) -> ApiConfig {
     api.deny_cidrs = config.deny_cidrs.clone();
     api.own_addresses = vec![config.api.listen.ip(), config.controller.sync_listen.ip()];
     api.force_listen = config.api.force_listen;
+    let front = &config.api.front;
+    api.front = front.door.clone();
+    api.body_bytes_max = front.body_bytes_max;
+    api.page_items_max = front.page_items_max;
+    api.settle_wait = front.settle_wait;
     api
 }
 

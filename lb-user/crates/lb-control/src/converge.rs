@@ -6,8 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lb_model::{enums::ProvisioningStatus, id::LoadBalancerId, tree::Tree};
-use lb_store::now;
+use lb_model::{enums::ProvisioningStatus, tree::Tree};
+use lb_store::{Head, now};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,7 @@ impl Controller {
             };
             match self.time_left(&tree) {
                 Some(left) => next = next.min(left),
-                None => self.settle_one(head.id).await?,
+                None => self.settle_one(&head).await?,
             }
         }
         Ok(next)
@@ -75,7 +75,8 @@ impl Controller {
             .any(|host| lb_wire::ca::check_host(&host.name).is_ok()))
     }
 
-    async fn settle_one(&self, id: LoadBalancerId) -> Result<(), ControlError> {
+    async fn settle_one(&self, head: &Head) -> Result<(), ControlError> {
+        let id = head.id;
         let settled = self
             .change(id, |tree| {
                 // Judged again inside the transaction: it may have been applied meanwhile.
@@ -90,6 +91,7 @@ impl Controller {
                 load_balancer = %id, %before, %after,
                 "no host has carried out the change in time"
             );
+            self.note_failure(head, "no host did so in time").await?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use lb_model::{
     spec::LoadBalancerReport,
 };
 use lb_plan::fold::{self, Circumstances};
-use lb_store::{AmphoraUpdate, Carried, Head, StoreError, now};
+use lb_store::{AmphoraUpdate, Carried, EventKind, Head, NewEvent, StoreError, now};
 use lb_wire::message::ReportRequest;
 
 use crate::{controller::Controller, error::ControlError, gather::gather};
@@ -100,6 +100,9 @@ impl Controller {
             None => return Ok(false),
             Some((before, after, true)) if before != after => {
                 tell(head.id, before, after, report);
+                if let Some(error) = &report.error {
+                    self.note_failure(head, error).await?;
+                }
             }
             Some((_, _, true)) => {}
             Some((_, _, false)) => {
@@ -110,6 +113,18 @@ impl Controller {
         self.update_amphorae(host, &gathered.carried, report)
             .await?;
         Ok(true)
+    }
+
+    /// Tells whoever watches why a change was not carried out.
+    pub(crate) async fn note_failure(&self, head: &Head, reason: &str) -> Result<(), ControlError> {
+        let event = NewEvent {
+            project_id: head.project_id.clone(),
+            kind: EventKind::Failure,
+            load_balancer_id: Some(head.id),
+            message: format!("The change could not be carried out: {reason}."),
+            data: serde_json::json!({"generation": head.generation}),
+        };
+        Ok(self.store.record_event(&event).await?)
     }
 
     async fn update_amphorae(

@@ -14,6 +14,7 @@ pub mod l7rule;
 pub mod listener;
 pub mod load_balancer;
 pub mod member;
+pub mod outline;
 pub mod pool;
 pub mod reader;
 

@@ -13,7 +13,10 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::Given;
+use super::{
+    Given,
+    outline::{Kind, note},
+};
 use crate::{
     defaults::TEXT_MAX,
     enums::UnknownValue,
@@ -65,6 +68,7 @@ impl<'a> Reader<'a> {
 
     /// The raw value.
     pub fn raw(&mut self, key: &'static str) -> Given<&'a Value> {
+        note(self.what, key, || Kind::Any);
         self.taken.push(key);
         match self.fields.get(key) {
             None => Given::Absent,
@@ -80,6 +84,7 @@ impl<'a> Reader<'a> {
 
     /// A string of at most `max` characters.
     pub fn string(&mut self, key: &'static str, max: usize) -> Result<Given<String>, Fault> {
+        note(self.what, key, || Kind::Text { chars_max: max });
         self.raw(key)
             .try_map(|value| string(key, value, max).map(str::to_owned))
     }
@@ -95,6 +100,10 @@ impl<'a> Reader<'a> {
         key: &'static str,
         range: RangeInclusive<i64>,
     ) -> Result<Given<i64>, Fault> {
+        note(self.what, key, || Kind::Integer {
+            min: *range.start(),
+            max: *range.end(),
+        });
         self.raw(key).try_map(|value| {
             let number = match value {
                 Value::Number(number) => number.as_i64(),
@@ -128,6 +137,7 @@ impl<'a> Reader<'a> {
 
     /// A boolean in JSON, or one of the words that Octavia takes for one.
     pub fn boolean(&mut self, key: &'static str) -> Result<Given<bool>, Fault> {
+        note(self.what, key, || Kind::Boolean);
         self.raw(key).try_map(|value| {
             loose_boolean(value).ok_or_else(|| wrong(key, value, "Value should be a boolean."))
         })
@@ -138,6 +148,7 @@ impl<'a> Reader<'a> {
         &mut self,
         key: &'static str,
     ) -> Result<Given<T>, Fault> {
+        note(self.what, key, || Kind::Choice(choices::<T>()));
         self.raw(key).try_map(|value| {
             string(key, value, TEXT_MAX)?
                 .parse()
@@ -147,11 +158,13 @@ impl<'a> Reader<'a> {
 
     /// A UUID, with dashes or without.
     pub fn uuid<T: From<Uuid>>(&mut self, key: &'static str) -> Result<Given<T>, Fault> {
+        note(self.what, key, || Kind::Uuid);
         self.raw(key).try_map(|value| uuid(key, value))
     }
 
     /// An IPv4 or IPv6 address.
     pub fn address(&mut self, key: &'static str) -> Result<Given<IpAddr>, Fault> {
+        note(self.what, key, || Kind::Address);
         self.raw(key).try_map(|value| {
             string(key, value, TEXT_MAX)?
                 .parse()
@@ -163,6 +176,7 @@ impl<'a> Reader<'a> {
 
     /// A list.
     pub fn list(&mut self, key: &'static str) -> Result<Given<&'a [Value]>, Fault> {
+        note(self.what, key, || Kind::List);
         self.raw(key).try_map(|value| {
             value
                 .as_array()
@@ -173,6 +187,7 @@ impl<'a> Reader<'a> {
 
     /// A list of strings of at most 255 characters.
     pub fn texts(&mut self, key: &'static str) -> Result<Given<Vec<String>>, Fault> {
+        note(self.what, key, || Kind::Texts);
         self.list(key)?.try_map(|items| {
             items
                 .iter()
@@ -193,6 +208,7 @@ impl<'a> Reader<'a> {
 
     /// A list of CIDRs: host bits are masked off, duplicates collapse.
     pub fn cidrs(&mut self, key: &'static str) -> Result<Given<Vec<IpNet>>, Fault> {
+        note(self.what, key, || Kind::Cidrs);
         self.list(key)?.try_map(|items| {
             let mut seen = HashSet::with_capacity(items.len());
             let nets: Vec<IpNet> = items
@@ -208,6 +224,7 @@ impl<'a> Reader<'a> {
         &mut self,
         key: &'static str,
     ) -> Result<Given<BTreeMap<String, String>>, Fault> {
+        note(self.what, key, || Kind::TextMap);
         self.raw(key).try_map(|value| {
             let map = value
                 .as_object()
@@ -240,6 +257,14 @@ impl<'a> Reader<'a> {
             Some(key) => Err(unknown_attribute(self.what, key)),
             None => Ok(()),
         }
+    }
+}
+
+/// The values that an enumeration names when it refuses one.
+fn choices<T: FromStr<Err = UnknownValue>>() -> Vec<String> {
+    match T::from_str("") {
+        Ok(_never_empty) => Vec::new(),
+        Err(unknown) => unknown.allowed.split(", ").map(str::to_owned).collect(),
     }
 }
 
