@@ -12,6 +12,7 @@ pub mod certs;
 pub mod client;
 pub mod command;
 pub mod demo;
+pub mod keystone;
 pub mod load;
 pub mod postgres;
 pub mod system;

@@ -14,6 +14,8 @@ mod beyond;
 mod front_door;
 mod front_settings;
 #[cfg(test)]
+mod keystone;
+#[cfg(test)]
 mod l7;
 #[cfg(test)]
 mod listing;

@@ -1,0 +1,377 @@
+//! A real Keystone from PyPI for tests: SQLite, Fernet tokens, a port of its own on loopback.
+//!
+//! One process a test binary, started when first asked for. It ends when its standard input does,
+//! so with whoever started it, however that ends. The virtual environment is made once under the
+//! target directory; it also holds the `openstack` client and oslo.policy.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Packages and the versions that were tried.
+const PACKAGES: &[&str] = &[
+    "keystone==30.0.0",
+    "oslo.policy==6.0.1",
+    "python-openstackclient==10.5.0",
+    "python-octaviaclient==3.15.0",
+];
+/// Says where the environment is, when it is not under the target directory.
+pub const ENVIRONMENT_VARIABLE: &str = "LBAAS_KEYSTONE";
+const SERVER: &str = include_str!("keystone_server.py");
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Password of every user.
+pub const PASSWORD: &str = "a-test's-password";
+/// The service user, of the project `service`.
+pub const SERVICE_USER: &str = "octavia";
+/// Two projects with users of their own: `USER-red`, `USER-blue`.
+pub const PROJECTS: [&str; 2] = ["red", "blue"];
+/// Users of each project, by the role they have in it.
+pub const ROLES: &[&str] = &[
+    "member",
+    "reader",
+    "manager",
+    "service",
+    "load-balancer_member",
+    "load-balancer_observer",
+    "load-balancer_global_observer",
+    "load-balancer_quota_admin",
+    "load-balancer_admin",
+    "nothing",
+];
+
+/// A running Keystone.
+#[derive(Debug)]
+pub struct Keystone {
+    told: Told,
+    dir: PathBuf,
+    child: Mutex<Child>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Told {
+    url: String,
+    projects: BTreeMap<String, String>,
+    users: BTreeMap<String, String>,
+}
+
+/// An answer: status, `X-Subject-Token`, body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The token, when the answer is a login.
+    pub token: Option<String>,
+    /// Parsed body, or null.
+    pub body: Value,
+}
+
+impl Keystone {
+    /// The one of this process, started when it is first asked for.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceLock<Result<Keystone, String>> = OnceLock::new();
+        let started =
+            SHARED.get_or_init(|| Self::start(None).map_err(|error| format!("{error:#}")));
+        started.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Starts one whose catalogue knows `load_balancer` as the load-balancer service's URL.
+    ///
+    /// # Errors
+    /// When it cannot be installed or does not start.
+    pub fn start(load_balancer: Option<&str>) -> anyhow::Result<Self> {
+        let python = environment()?.join("bin/python");
+        let dir = std::env::temp_dir().join(crate::unique("lbaas-keystone"));
+        fs::create_dir_all(&dir)?;
+        let log = fs::File::create(dir.join("log"))?;
+        let mut child = Command::new(python)
+            .arg("-c")
+            .arg(SERVER)
+            .arg(&dir)
+            .arg(wanted(load_balancer).to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("no standard output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let Ok(told) = serde_json::from_str(&line) else {
+            drop(child.kill());
+            let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+            bail!("Keystone does not start: {line}{log}");
+        };
+        Ok(Self {
+            told,
+            dir,
+            child: Mutex::new(child),
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.told.url
+    }
+
+    /// The id of a project.
+    ///
+    /// # Errors
+    /// When there is none of the name.
+    pub fn project(&self, name: &str) -> anyhow::Result<&str> {
+        let id = self.told.projects.get(name);
+        id.map(String::as_str)
+            .with_context(|| format!("no project {name}"))
+    }
+
+    /// The id of a user.
+    ///
+    /// # Errors
+    /// When there is none of the name.
+    pub fn user(&self, name: &str) -> anyhow::Result<&str> {
+        let id = self.told.users.get(name);
+        id.map(String::as_str)
+            .with_context(|| format!("no user {name}"))
+    }
+
+    /// A token of the user that has `role` in `project` (see [`PROJECTS`], [`ROLES`]).
+    ///
+    /// # Errors
+    /// When Keystone gives none.
+    pub fn token(&self, role: &str, project: &str) -> anyhow::Result<String> {
+        let scope = json!({"project": {"name": project, "domain": {"id": "default"}}});
+        self.login(&format!("{role}-{project}"), Some(scope))
+    }
+
+    /// A token of the cloud's admin, in the project `admin`.
+    ///
+    /// # Errors
+    /// When Keystone gives none.
+    pub fn admin_token(&self) -> anyhow::Result<String> {
+        let scope = json!({"project": {"name": "admin", "domain": {"id": "default"}}});
+        self.login("admin", Some(scope))
+    }
+
+    /// A token of the admin for the whole deployment.
+    ///
+    /// # Errors
+    /// When Keystone gives none.
+    pub fn system_token(&self) -> anyhow::Result<String> {
+        self.login("admin", Some(json!({"system": {"all": true}})))
+    }
+
+    /// A token of a user; without a scope, for no project.
+    ///
+    /// # Errors
+    /// When Keystone gives none.
+    pub fn login(&self, user: &str, scope: Option<Value>) -> anyhow::Result<String> {
+        let identity = json!({"methods": ["password"], "password": {"user": {
+            "name": user, "password": PASSWORD, "domain": {"id": "default"},
+        }}});
+        self.authenticate(&identity, &scope.unwrap_or(json!("unscoped")))
+    }
+
+    /// An application credential of a user, and what else it is to have; its id and secret.
+    ///
+    /// # Errors
+    /// When Keystone makes none.
+    pub fn application_credential(
+        &self,
+        role: &str,
+        project: &str,
+        more: &Value,
+    ) -> anyhow::Result<(String, String)> {
+        let token = self.token(role, project)?;
+        let user = self.user(&format!("{role}-{project}"))?;
+        let mut credential = json!({"name": crate::unique("credential")});
+        if let (Some(to), Some(from)) = (credential.as_object_mut(), more.as_object()) {
+            to.extend(from.clone());
+        }
+        let answer = self.ask(
+            "POST",
+            &format!("/v3/users/{user}/application_credentials"),
+            &[("X-Auth-Token", &token)],
+            Some(&json!({"application_credential": credential})),
+        )?;
+        let text = |key: &str| {
+            let found = answer
+                .body
+                .pointer(&format!("/application_credential/{key}"));
+            let found = found.and_then(Value::as_str).map(str::to_owned);
+            found.with_context(|| format!("{}: {}", answer.status, answer.body))
+        };
+        Ok((text("id")?, text("secret")?))
+    }
+
+    /// A token by an application credential.
+    ///
+    /// # Errors
+    /// When Keystone gives none.
+    pub fn login_by_credential(&self, id: &str, secret: &str) -> anyhow::Result<String> {
+        let identity = json!({
+            "methods": ["application_credential"],
+            "application_credential": {"id": id, "secret": secret},
+        });
+        self.authenticate(&identity, &Value::Null)
+    }
+
+    /// Takes a token back.
+    ///
+    /// # Errors
+    /// When Keystone does not.
+    pub fn revoke(&self, token: &str) -> anyhow::Result<()> {
+        let admin = self.admin_token()?;
+        let headers = [("X-Auth-Token", admin.as_str()), ("X-Subject-Token", token)];
+        let answer = self.ask("DELETE", "/v3/auth/tokens", &headers, None)?;
+        ensure!(answer.status == 204, "{}: {}", answer.status, answer.body);
+        Ok(())
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// When no HTTP answer comes.
+    pub fn ask(
+        &self,
+        verb: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let address = self.url().strip_prefix("http://").context("no http URL")?;
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let length = body.len();
+        write!(
+            stream,
+            "{verb} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             {headers}Content-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (head, body) = text.split_once("\r\n\r\n").context("no HTTP head")?;
+        let status = head.split_whitespace().nth(1).context("no status")?;
+        let token = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_token = name.eq_ignore_ascii_case("x-subject-token");
+            is_token.then(|| value.trim().to_owned())
+        });
+        Ok(Answer {
+            status: status.parse()?,
+            token,
+            body: serde_json::from_str(body).unwrap_or(Value::Null),
+        })
+    }
+
+    /// Ends it, as a machine that is gone would.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    fn authenticate(&self, identity: &Value, scope: &Value) -> anyhow::Result<String> {
+        let mut auth = json!({"identity": identity});
+        if let (Some(auth), false) = (auth.as_object_mut(), scope.is_null()) {
+            auth.insert("scope".to_owned(), scope.clone());
+        }
+        let answer = self.ask("POST", "/v3/auth/tokens", &[], Some(&json!({"auth": auth})))?;
+        let told = format!("{}: {}", answer.status, answer.body);
+        answer.token.context(told)
+    }
+}
+
+impl Drop for Keystone {
+    fn drop(&mut self) {
+        drop(self.stop());
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+fn wanted(load_balancer: Option<&str>) -> Value {
+    let mut users = vec![json!({
+        "name": SERVICE_USER, "password": PASSWORD, "project": "service",
+        "roles": ["admin", "service"],
+    })];
+    for project in PROJECTS {
+        for role in ROLES {
+            users.push(json!({
+                "name": format!("{role}-{project}"), "password": PASSWORD, "project": project,
+                "roles": [role],
+            }));
+        }
+    }
+    let url = load_balancer.unwrap_or("http://127.0.0.1:9876");
+    json!({
+        "admin_password": PASSWORD,
+        "projects": [PROJECTS[0], PROJECTS[1], "service"],
+        "users": users,
+        "services": [{"type": "load-balancer", "url": url}],
+    })
+}
+
+/// The virtual environment, made when it is not there.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn environment() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os(ENVIRONMENT_VARIABLE) {
+        return Ok(PathBuf::from(given));
+    }
+    let exe = std::env::current_exe()?;
+    let target = exe.ancestors().find(|path| path.ends_with("target"));
+    let base = target
+        .context("not under a target directory")?
+        .join("keystone");
+    fs::create_dir_all(&base)?;
+    // Test binaries may run side by side.
+    let lock = fs::File::create(base.join("lock"))?;
+    lock.lock()?;
+    let (venv, marker) = (base.join("venv"), base.join("installed"));
+    let packages = PACKAGES.join("\n");
+    if fs::read_to_string(&marker).is_ok_and(|installed| installed == packages) {
+        return Ok(venv);
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let install = || run(pip(&venv).args(PACKAGES));
+    // An index that does not answer looks to pip like one that has nothing.
+    install().or_else(|_unanswered| install())?;
+    fs::write(&marker, packages)?;
+    Ok(venv)
+}
+
+fn pip(venv: &Path) -> Command {
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+    pip
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}", errors.trim());
+    Ok(())
+}
