@@ -74,7 +74,7 @@ async fn by_token(
             return Err(OpenStackError::InvalidToken);
         }
     }
-    Ok(Caller::from_token(&token, shown))
+    Ok(Caller::from_token(&token))
 }
 
 /// Whether it is admin is the policy's to say, once a request.

@@ -1,7 +1,10 @@
 //! Who asks.
+//!
+//! What the caller showed is not kept here: who asks another service in its name takes it from the
+//! request (`X-Auth-Token`).
 
 use axum::http::HeaderMap;
-use lb_openstack::{SecretText, Token};
+use lb_openstack::Token;
 use lb_policy::Credentials;
 
 /// The user behind a request, as the identity service or, without one, the headers tell.
@@ -19,8 +22,6 @@ pub(crate) struct Caller {
     pub(crate) roles: Vec<String>,
     /// `noauth`, or the rule `context_is_admin` holds.
     pub(crate) is_admin: bool,
-    /// What the caller showed, for asking other services in its name.
-    pub(crate) token: Option<SecretText>,
     /// The deployment has an admin project and this is another.
     pub(crate) is_not_admin_project: bool,
 }
@@ -51,12 +52,11 @@ impl Caller {
                 .collect(),
             is_admin: false,
             is_not_admin_project: false,
-            token: text(&["x-auth-token"]).map(SecretText::new),
         }
     }
 
     /// The caller that a token tells of.
-    pub(crate) fn from_token(token: &Token, shown: &str) -> Self {
+    pub(crate) fn from_token(token: &Token) -> Self {
         Self {
             user_id: Some(token.user_id.clone()),
             user_domain_id: token.user_domain_id.clone(),
@@ -67,7 +67,6 @@ impl Caller {
             roles: token.roles.clone(),
             is_admin: false,
             is_not_admin_project: !token.is_admin_project,
-            token: Some(SecretText::new(shown)),
         }
     }
 
