@@ -53,6 +53,11 @@ impl PolicySet {
         matches!(self, Self::KeystoneDefaultRolesScoped)
     }
 
+    /// Every rule with its text, as a policy file could have it.
+    pub fn texts(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.rules().into_iter()
+    }
+
     /// Every rule with its text, the API's and those below them.
     pub(crate) fn rules(self) -> Vec<(&'static str, &'static str)> {
         let overrides: Rules = match self {
