@@ -126,10 +126,10 @@ impl Listing {
             (self.page.more, self.has_marker)
         };
         let mut links = Vec::new();
-        if let Some((last, _)) = self.page.items.last().filter(|_| next) {
+        if let Some(last) = self.page.ids.last().filter(|_| next) {
             links.push(json!({"rel": "next", "href": self.href(call, last, false)}));
         }
-        if let Some((first, _)) = self.page.items.first().filter(|_| previous) {
+        if let Some(first) = self.page.ids.first().filter(|_| previous) {
             links.push(json!({"rel": "previous", "href": self.href(call, first, true)}));
         }
         links

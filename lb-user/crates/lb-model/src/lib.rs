@@ -40,6 +40,7 @@ pub mod time;
 pub mod tls;
 pub mod tree;
 pub mod tree_request;
+pub mod view;
 pub mod vip;
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub(crate) struct Loaded {
     pub(crate) ordinals: Ordinals,
 }
 
-type Tags = HashMap<Uuid, Vec<String>>;
+/// By object.
+pub(crate) type Tags = HashMap<Uuid, Vec<String>>;
 type ByParent<P, I> = HashMap<P, Vec<I>>;
 
 /// Loads the trees of these load balancers; an id that does not exist is left out.
@@ -163,7 +164,10 @@ fn common(read: &Reader<'_>, tags: &mut Tags) -> Result<Common, StoreError> {
     })
 }
 
-fn load_balancer(read: &Reader<'_>, tags: &mut Tags) -> Result<LoadBalancer, StoreError> {
+pub(crate) fn load_balancer(
+    read: &Reader<'_>,
+    tags: &mut Tags,
+) -> Result<LoadBalancer, StoreError> {
     Ok(LoadBalancer {
         id: read.parse("id")?,
         project_id: read.text("project_id")?,
@@ -188,7 +192,7 @@ fn load_balancer(read: &Reader<'_>, tags: &mut Tags) -> Result<LoadBalancer, Sto
     })
 }
 
-fn listener(read: &Reader<'_>, tags: &mut Tags) -> Result<Listener, StoreError> {
+pub(crate) fn listener(read: &Reader<'_>, tags: &mut Tags) -> Result<Listener, StoreError> {
     Ok(Listener {
         id: read.parse("id")?,
         common: common(read, tags)?,
@@ -217,7 +221,7 @@ fn listener(read: &Reader<'_>, tags: &mut Tags) -> Result<Listener, StoreError> 
     })
 }
 
-fn pool(read: &Reader<'_>, tags: &mut Tags) -> Result<Pool, StoreError> {
+pub(crate) fn pool(read: &Reader<'_>, tags: &mut Tags) -> Result<Pool, StoreError> {
     Ok(Pool {
         id: read.parse("id")?,
         common: common(read, tags)?,
@@ -236,7 +240,7 @@ fn pool(read: &Reader<'_>, tags: &mut Tags) -> Result<Pool, StoreError> {
     })
 }
 
-fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
+pub(crate) fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
     Ok(Member {
         id: read.parse("id")?,
         common: common(read, tags)?,
@@ -251,7 +255,10 @@ fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
     })
 }
 
-fn health_monitor(read: &Reader<'_>, tags: &mut Tags) -> Result<HealthMonitor, StoreError> {
+pub(crate) fn health_monitor(
+    read: &Reader<'_>,
+    tags: &mut Tags,
+) -> Result<HealthMonitor, StoreError> {
     Ok(HealthMonitor {
         id: read.parse("id")?,
         common: common(read, tags)?,
@@ -268,7 +275,7 @@ fn health_monitor(read: &Reader<'_>, tags: &mut Tags) -> Result<HealthMonitor, S
     })
 }
 
-fn l7policy(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Policy, StoreError> {
+pub(crate) fn l7policy(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Policy, StoreError> {
     Ok(L7Policy {
         id: read.parse("id")?,
         common: common(read, tags)?,
@@ -281,7 +288,7 @@ fn l7policy(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Policy, StoreError> 
     })
 }
 
-fn l7rule(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Rule, StoreError> {
+pub(crate) fn l7rule(read: &Reader<'_>, tags: &mut Tags) -> Result<L7Rule, StoreError> {
     Ok(L7Rule {
         id: read.parse("id")?,
         common: common(read, tags)?,

@@ -40,7 +40,7 @@ pub use db::{DatabaseSettings, DatabaseUrl, UrlError};
 pub use error::{NetworkError, SecretError, StoreError};
 pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;
-pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter, Views};
 pub use lock::StateLock;
 pub use network::{
     AllocationPool, CatalogError, Near, Network, NetworkCatalog, NetworkDriver, NoopNetworks,

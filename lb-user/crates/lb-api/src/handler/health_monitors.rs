@@ -29,21 +29,17 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
         Action::HealthMonitorGetAll,
     )?;
     let list = api.list(&call, Resource::HealthMonitor, project).await?;
-    let views = list
-        .page
-        .health_monitors()
-        .map(|(tree, (pool, monitor))| render::health_monitor(tree, pool, monitor));
+    let views = list.page.health_monitors().map(render::health_monitor_view);
     Ok(list.answer(&call, "healthmonitors", views))
 }
 
 /// `GET /healthmonitors/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: HealthMonitorId = call.id(0, NAME)?;
-    let owner = api.store().owner_of_monitor(id).await?;
-    let tree = api.tree_of(owner, id.not_found()).await?;
-    let view = view(&tree, id)?;
-    api.authorize(&call, Action::HealthMonitorGetOne, tree.project_id())?;
-    Ok(shown(&call, KEY, view))
+    let view = api.store().health_monitor(id).await?;
+    let view = view.ok_or_else(|| id.not_found())?;
+    api.authorize(&call, Action::HealthMonitorGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::health_monitor_view(&view)))
 }
 
 /// `POST /healthmonitors`

@@ -26,21 +26,17 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
     let project =
         api.authorize_list(&call, Action::L7PolicyGetAllGlobal, Action::L7PolicyGetAll)?;
     let list = api.list(&call, Resource::L7Policy, project).await?;
-    let views = list
-        .page
-        .l7policies()
-        .map(|(tree, (listener, policy))| render::l7policy(tree, listener, policy));
+    let views = list.page.l7policies().map(render::l7policy_view);
     Ok(list.answer(&call, "l7policies", views))
 }
 
 /// `GET /l7policies/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: L7PolicyId = call.id(0, NAME)?;
-    let owner = api.store().owner_of_policy(id).await?;
-    let tree = api.tree_of(owner, id.not_found()).await?;
-    let view = view(&tree, id)?;
-    api.authorize(&call, Action::L7PolicyGetOne, tree.project_id())?;
-    Ok(shown(&call, KEY, view))
+    let view = api.store().l7policy(id).await?;
+    let view = view.ok_or_else(|| id.not_found())?;
+    api.authorize(&call, Action::L7PolicyGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::l7policy_view(&view)))
 }
 
 /// `POST /l7policies`

@@ -27,20 +27,22 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
     api.authorize_part(&call, Action::L7RuleGetAll, owner, policy_id.not_found())
         .await?;
     let list = api.list(&call, Resource::L7Rule(policy_id), None).await?;
-    let views = list
-        .page
-        .l7rules()
-        .map(|(tree, (_, rule))| render::l7rule(tree, rule));
+    let views = list.page.l7rules().map(render::l7rule_view);
     Ok(list.answer(&call, "rules", views))
 }
 
 /// `GET /l7policies/{l7policy_id}/rules/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (policy_id, owner) = policy(&api, &call).await?;
-    let tree = api.tree_of(Some(owner), policy_id.not_found()).await?;
-    let view = view(&tree, policy_id, call.id(1, NAME)?)?;
-    api.authorize(&call, Action::L7RuleGetOne, tree.project_id())?;
-    Ok(shown(&call, KEY, view))
+    let view = match (call.raw_id(0).parse(), call.raw_id(1).parse()) {
+        (Ok(policy_id), Ok(id)) => api.store().l7rule(policy_id, id).await?,
+        _no_ids => None,
+    };
+    let Some(view) = view else {
+        policy(&api, &call).await?;
+        return Err(ApiError::not_found(NAME, call.raw_id(1)));
+    };
+    api.authorize(&call, Action::L7RuleGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::l7rule_view(&view)))
 }
 
 /// `POST /l7policies/{l7policy_id}/rules`

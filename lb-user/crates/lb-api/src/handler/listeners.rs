@@ -26,17 +26,17 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
     let project =
         api.authorize_list(&call, Action::ListenerGetAllGlobal, Action::ListenerGetAll)?;
     let list = api.list(&call, Resource::Listener, project).await?;
-    let views = list
-        .page
-        .listeners()
-        .map(|(tree, it)| render::listener(tree, it));
+    let views = list.page.listeners().map(render::listener_view);
     Ok(list.answer(&call, "listeners", views))
 }
 
 /// `GET /listeners/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (id, tree) = find(&api, &call, Action::ListenerGetOne).await?;
-    Ok(shown(&call, KEY, view(&tree, id)?))
+    let id: ListenerId = call.id(0, NAME)?;
+    let view = api.store().listener(id).await?;
+    let view = view.ok_or_else(|| id.not_found())?;
+    api.authorize(&call, Action::ListenerGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::listener_view(&view)))
 }
 
 /// `GET /listeners/{id}/stats`

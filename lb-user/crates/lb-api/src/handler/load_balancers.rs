@@ -30,14 +30,18 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
         Action::LoadBalancerGetAll,
     )?;
     let list = api.list(&call, Resource::LoadBalancer, project).await?;
-    let views = list.page.load_balancers().map(render::load_balancer);
+    let views = list.page.load_balancers().map(render::load_balancer_view);
     Ok(list.answer(&call, "loadbalancers", views))
 }
 
 /// `GET /loadbalancers/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let tree = find(&api, &call, Action::LoadBalancerGetOne).await?;
-    Ok(shown(&call, KEY, render::load_balancer(&tree)))
+    let id: LoadBalancerId = call.id(0, "Load Balancer")?;
+    let view = api.store().load_balancer(id).await?;
+    let view = view.ok_or_else(|| id.not_found())?;
+    let project = &view.load_balancer.project_id;
+    api.authorize(&call, Action::LoadBalancerGetOne, project)?;
+    Ok(shown(&call, KEY, render::load_balancer_view(&view)))
 }
 
 /// `GET /loadbalancers/{id}/status` and `/statuses`

@@ -27,20 +27,22 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
     api.authorize_part(&call, Action::MemberGetAll, owner, pool_id.not_found())
         .await?;
     let list = api.list(&call, Resource::Member(pool_id), None).await?;
-    let views = list
-        .page
-        .members()
-        .map(|(tree, (_, member))| render::member(tree, member));
+    let views = list.page.members().map(render::member_view);
     Ok(list.answer(&call, "members", views))
 }
 
 /// `GET /pools/{pool_id}/members/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let (pool_id, owner) = pool(&api, &call).await?;
-    let tree = api.tree_of(Some(owner), pool_id.not_found()).await?;
-    let view = view(&tree, pool_id, call.id(1, NAME)?)?;
-    api.authorize(&call, Action::MemberGetOne, tree.project_id())?;
-    Ok(shown(&call, KEY, view))
+    let view = match (call.raw_id(0).parse(), call.raw_id(1).parse()) {
+        (Ok(pool_id), Ok(id)) => api.store().member(pool_id, id).await?,
+        _no_ids => None,
+    };
+    let Some(view) = view else {
+        pool(&api, &call).await?;
+        return Err(ApiError::not_found(NAME, call.raw_id(1)));
+    };
+    api.authorize(&call, Action::MemberGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::member_view(&view)))
 }
 
 /// `POST /pools/{pool_id}/members`

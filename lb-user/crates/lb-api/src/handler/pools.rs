@@ -25,18 +25,17 @@ const NAME: &str = "Pool";
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let project = api.authorize_list(&call, Action::PoolGetAllGlobal, Action::PoolGetAll)?;
     let list = api.list(&call, Resource::Pool, project).await?;
-    let views = list.page.pools().map(|(tree, it)| render::pool(tree, it));
+    let views = list.page.pools().map(render::pool_view);
     Ok(list.answer(&call, "pools", views))
 }
 
 /// `GET /pools/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: PoolId = call.id(0, NAME)?;
-    let owner = api.store().owner_of_pool(id).await?;
-    let tree = api.tree_of(owner, id.not_found()).await?;
-    let view = view(&tree, id)?;
-    api.authorize(&call, Action::PoolGetOne, tree.project_id())?;
-    Ok(shown(&call, KEY, view))
+    let view = api.store().pool(id).await?;
+    let view = view.ok_or_else(|| id.not_found())?;
+    api.authorize(&call, Action::PoolGetOne, &view.project_id)?;
+    Ok(shown(&call, KEY, render::pool_view(&view)))
 }
 
 /// `POST /pools`

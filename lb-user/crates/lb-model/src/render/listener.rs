@@ -4,16 +4,40 @@ use serde_json::{Value, json};
 
 use super::{described, references, unnamed, with, without};
 use crate::{
+    id::{L7PolicyId, L7RuleId, ListenerId, LoadBalancerId},
     resource::{L7Policy, L7Rule, Listener},
     tree::Tree,
+    view::{L7PolicyView, L7RuleView, ListenerView},
 };
 
 /// A listener with references to its policies.
 #[must_use]
 pub fn listener(tree: &Tree, listener: &Listener) -> Value {
+    let policies = listener.l7policies.iter().map(|policy| policy.id);
+    listener_object(tree.project_id(), tree.id(), listener, policies)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn listener_view(view: &ListenerView) -> Value {
+    let policies = view.l7policies.iter().copied();
+    listener_object(
+        &view.project_id,
+        view.load_balancer_id,
+        &view.listener,
+        policies,
+    )
+}
+
+fn listener_object(
+    project_id: &str,
+    load_balancer_id: LoadBalancerId,
+    listener: &Listener,
+    policies: impl Iterator<Item = L7PolicyId>,
+) -> Value {
     let cidrs = &listener.allowed_cidrs;
     let value = with(
-        described(&listener.common, &tree.load_balancer.project_id),
+        described(&listener.common, project_id),
         json!({
             "id": listener.id,
             "protocol": listener.protocol,
@@ -22,9 +46,9 @@ pub fn listener(tree: &Tree, listener: &Listener) -> Value {
             "default_tls_container_ref": listener.default_tls_container_ref,
             "sni_container_refs": listener.sni_container_refs,
             "default_pool_id": listener.default_pool_id,
-            "l7policies": references(listener.l7policies.iter().map(|policy| policy.id)),
+            "l7policies": references(policies),
             "insert_headers": listener.insert_headers,
-            "loadbalancers": references([tree.id()]),
+            "loadbalancers": references([load_balancer_id]),
             "allowed_cidrs": (!cidrs.is_empty()).then_some(cidrs),
             "client_ca_tls_container_ref": listener.client_ca_tls_container_ref,
             "client_authentication": listener.client_authentication,
@@ -74,18 +98,50 @@ pub fn l7policy(tree: &Tree, listener: &Listener, policy: &L7Policy) -> Value {
         .l7policies
         .iter()
         .position(|other| other.id == policy.id);
+    let position = place.map(|place| place.saturating_add(1));
+    let rules = policy.rules.iter().map(|rule| rule.id);
+    policy_object(
+        tree.project_id(),
+        listener.id,
+        policy,
+        json!(position),
+        rules,
+    )
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn l7policy_view(view: &L7PolicyView) -> Value {
+    let rules = view.rules.iter().copied();
+    let position = json!(view.position);
+    policy_object(
+        &view.project_id,
+        view.listener_id,
+        &view.l7policy,
+        position,
+        rules,
+    )
+}
+
+fn policy_object(
+    project_id: &str,
+    listener_id: ListenerId,
+    policy: &L7Policy,
+    position: Value,
+    rules: impl Iterator<Item = L7RuleId>,
+) -> Value {
     with(
-        described(&policy.common, &tree.load_balancer.project_id),
+        described(&policy.common, project_id),
         json!({
             "id": policy.id,
-            "listener_id": listener.id,
+            "listener_id": listener_id,
             "action": policy.action,
             "redirect_pool_id": policy.redirect_pool_id,
             "redirect_url": policy.redirect_url,
             "redirect_prefix": policy.redirect_prefix,
             "redirect_http_code": policy.redirect_http_code,
-            "position": place.map(|place| place.saturating_add(1)),
-            "rules": references(policy.rules.iter().map(|rule| rule.id)),
+            "position": position,
+            "rules": references(rules),
         }),
     )
 }
@@ -93,8 +149,18 @@ pub fn l7policy(tree: &Tree, listener: &Listener, policy: &L7Policy) -> Value {
 /// A rule.
 #[must_use]
 pub fn l7rule(tree: &Tree, rule: &L7Rule) -> Value {
+    rule_object(tree.project_id(), rule)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn l7rule_view(view: &L7RuleView) -> Value {
+    rule_object(&view.project_id, &view.l7rule)
+}
+
+fn rule_object(project_id: &str, rule: &L7Rule) -> Value {
     with(
-        unnamed(&rule.common, &tree.load_balancer.project_id),
+        unnamed(&rule.common, project_id),
         json!({
             "id": rule.id,
             "type": rule.kind,

@@ -5,15 +5,33 @@ use serde_json::{Value, json};
 use super::{described, listener, pool, references, with};
 use crate::{
     enums::AmphoraRole,
-    resource::{Amphora, Vip},
+    id::{ListenerId, PoolId},
+    resource::{Amphora, LoadBalancer, Vip},
     spec::ListenerReport,
     tree::Tree,
+    view::LoadBalancerView,
 };
 
 /// A load balancer with references to its children.
 #[must_use]
 pub fn load_balancer(tree: &Tree) -> Value {
-    let load_balancer = &tree.load_balancer;
+    let listeners = tree.listeners.iter().map(|listener| listener.id);
+    let pools = tree.pools.iter().map(|pool| pool.id);
+    object(&tree.load_balancer, listeners, pools)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn load_balancer_view(view: &LoadBalancerView) -> Value {
+    let (listeners, pools) = (view.listeners.iter(), view.pools.iter());
+    object(&view.load_balancer, listeners.copied(), pools.copied())
+}
+
+fn object(
+    load_balancer: &LoadBalancer,
+    listeners: impl Iterator<Item = ListenerId>,
+    pools: impl Iterator<Item = PoolId>,
+) -> Value {
     let additional = |vip: &Vip| {
         json!({
             "subnet_id": vip.subnet_id,
@@ -38,8 +56,8 @@ pub fn load_balancer(tree: &Tree) -> Value {
             "vip_sg_ids": [],
             "vip_vnic_type": load_balancer.placement.vip_vnic_type,
             "additional_vips": additional,
-            "listeners": references(tree.listeners.iter().map(|listener| listener.id)),
-            "pools": references(tree.pools.iter().map(|pool| pool.id)),
+            "listeners": references(listeners),
+            "pools": references(pools),
             "provider": load_balancer.provider,
             "flavor_id": load_balancer.placement.flavor_id,
             "availability_zone": load_balancer.placement.availability_zone,

@@ -4,17 +4,51 @@ use serde_json::{Value, json};
 
 use super::{described, named, references, with, without};
 use crate::{
+    id::{HealthMonitorId, LoadBalancerId, PoolId},
     resource::{HealthMonitor, Member, Pool},
     tree::Tree,
+    view::{HealthMonitorView, MemberView, PoolView},
 };
 
 /// A pool with references to its members.
 #[must_use]
 pub fn pool(tree: &Tree, pool: &Pool) -> Value {
-    let listeners = tree.listeners_using(pool.id).map(|listener| listener.id);
-    let mut object = described(&pool.common, &tree.load_balancer.project_id);
-    if let Some(monitor) = &pool.health_monitor {
-        object.insert("healthmonitor_id".to_owned(), json!(monitor.id));
+    let around = Around {
+        project_id: tree.project_id(),
+        load_balancer_id: tree.id(),
+        listeners: references(tree.listeners_using(pool.id).map(|listener| listener.id)),
+        members: references(pool.members.iter().map(|member| member.id)),
+        health_monitor: pool.health_monitor.as_ref().map(|monitor| monitor.id),
+    };
+    pool_object(pool, around)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn pool_view(view: &PoolView) -> Value {
+    let around = Around {
+        project_id: &view.project_id,
+        load_balancer_id: view.load_balancer_id,
+        listeners: references(&view.listeners),
+        members: references(&view.members),
+        health_monitor: view.health_monitor,
+    };
+    pool_object(&view.pool, around)
+}
+
+/// What a pool's representation shows beside the pool.
+struct Around<'a> {
+    project_id: &'a str,
+    load_balancer_id: LoadBalancerId,
+    listeners: Value,
+    members: Value,
+    health_monitor: Option<HealthMonitorId>,
+}
+
+fn pool_object(pool: &Pool, around: Around<'_>) -> Value {
+    let mut object = described(&pool.common, around.project_id);
+    if let Some(monitor) = around.health_monitor {
+        object.insert("healthmonitor_id".to_owned(), json!(monitor));
     }
     with(
         object,
@@ -23,9 +57,9 @@ pub fn pool(tree: &Tree, pool: &Pool) -> Value {
             "protocol": pool.protocol,
             "lb_algorithm": pool.lb_algorithm,
             "session_persistence": pool.session_persistence,
-            "loadbalancers": references([tree.id()]),
-            "listeners": references(listeners),
-            "members": references(pool.members.iter().map(|member| member.id)),
+            "loadbalancers": references([around.load_balancer_id]),
+            "listeners": around.listeners,
+            "members": around.members,
             "tls_enabled": pool.tls_enabled,
             "tls_container_ref": pool.tls_container_ref,
             "ca_tls_container_ref": pool.ca_tls_container_ref,
@@ -60,8 +94,18 @@ pub(super) fn expanded(tree: &Tree, pool: &Pool) -> Value {
 /// A member.
 #[must_use]
 pub fn member(tree: &Tree, member: &Member) -> Value {
+    member_object(tree.project_id(), member)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn member_view(view: &MemberView) -> Value {
+    member_object(&view.project_id, &view.member)
+}
+
+fn member_object(project_id: &str, member: &Member) -> Value {
     with(
-        named(&member.common, &tree.load_balancer.project_id),
+        named(&member.common, project_id),
         json!({
             "id": member.id,
             "address": member.address,
@@ -79,6 +123,16 @@ pub fn member(tree: &Tree, member: &Member) -> Value {
 /// A health monitor.
 #[must_use]
 pub fn health_monitor(tree: &Tree, pool: &Pool, monitor: &HealthMonitor) -> Value {
+    monitor_object(tree.project_id(), pool.id, monitor)
+}
+
+/// The same, of what a list knows.
+#[must_use]
+pub fn health_monitor_view(view: &HealthMonitorView) -> Value {
+    monitor_object(&view.project_id, view.pool_id, &view.health_monitor)
+}
+
+fn monitor_object(project_id: &str, pool_id: PoolId, monitor: &HealthMonitor) -> Value {
     // Stored as text, because 1.1 is not a number one computes with; shown as the number it is.
     let version = match monitor.http_version.as_deref() {
         Some("1.0") => json!(1.0),
@@ -86,7 +140,7 @@ pub fn health_monitor(tree: &Tree, pool: &Pool, monitor: &HealthMonitor) -> Valu
         _ => Value::Null,
     };
     with(
-        named(&monitor.common, &tree.load_balancer.project_id),
+        named(&monitor.common, project_id),
         json!({
             "id": monitor.id,
             "type": monitor.kind,
@@ -99,7 +153,7 @@ pub fn health_monitor(tree: &Tree, pool: &Pool, monitor: &HealthMonitor) -> Valu
             "expected_codes": monitor.expected_codes,
             "http_version": version,
             "domain_name": monitor.domain_name,
-            "pools": references([pool.id]),
+            "pools": references([pool_id]),
         }),
     )
 }

@@ -232,14 +232,6 @@ impl Resource {
         }
     }
 
-    /// Which load balancer a row belongs to.
-    pub(super) const fn owner(self) -> &'static str {
-        match self {
-            Self::LoadBalancer => "t.id",
-            _child => "t.load_balancer_id",
-        }
-    }
-
     /// Whose project a row is.
     pub(super) const fn project(self) -> &'static str {
         match self {

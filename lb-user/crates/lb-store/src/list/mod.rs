@@ -1,19 +1,23 @@
-//! Lists as the API answers them (contract 5): filtered, sorted and paged in SQL, then completed
-//! with the whole trees the page's objects are part of, in a constant number of queries.
+//! Lists as the API answers them (contract 5), and single objects alike: filtered, sorted, paged and
+//! completed with what is shown around them, in one statement.
 //!
 //! Pages follow each other by key, not by offset: a marker is an object, and the next page begins
 //! behind the place where it stands in the order asked for.
 
 mod field;
 mod query;
+mod view;
 
 use std::collections::BTreeMap;
 
 use lb_model::{
     fault::Fault,
-    id::{L7PolicyId, LoadBalancerId, PoolId},
-    resource::{HealthMonitor, L7Policy, L7Rule, Listener, Member, Pool},
+    id::{HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId},
     tree::Tree,
+    view::{
+        HealthMonitorView, L7PolicyView, L7RuleView, ListenerView, LoadBalancerView, MemberView,
+        PoolView,
+    },
 };
 use uuid::Uuid;
 
@@ -21,6 +25,7 @@ use crate::{
     amphora::{self, AmphoraRow},
     decode::load,
     error::StoreError,
+    sql::Reader,
     store::Store,
 };
 
@@ -142,122 +147,139 @@ impl From<ListError> for Fault {
 /// One page of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// The page's objects in order, each with the load balancer it belongs to.
-    pub items: Vec<(Uuid, LoadBalancerId)>,
-    /// Every load balancer named in `items`, whole.
-    pub trees: BTreeMap<LoadBalancerId, Tree>,
-    /// In the order of `items`, when amphorae were listed.
+    /// The ids of the page's objects, in order.
+    pub ids: Vec<Uuid>,
+    /// The objects themselves; amphorae are apart.
+    pub views: Views,
+    /// In the order of `ids`, when amphorae were listed.
     pub amphorae: Vec<AmphoraRow>,
+    /// The load balancers of `amphorae`, whole.
+    pub trees: BTreeMap<LoadBalancerId, Tree>,
     /// Whether there is more in the direction of reading.
     pub more: bool,
 }
 
+/// A page's objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Views {
+    /// None, or of another kind.
+    #[default]
+    None,
+    /// Load balancers.
+    LoadBalancers(Vec<LoadBalancerView>),
+    /// Listeners.
+    Listeners(Vec<ListenerView>),
+    /// Pools.
+    Pools(Vec<PoolView>),
+    /// Members.
+    Members(Vec<MemberView>),
+    /// Health monitors.
+    HealthMonitors(Vec<HealthMonitorView>),
+    /// L7 policies.
+    L7Policies(Vec<L7PolicyView>),
+    /// L7 rules.
+    L7Rules(Vec<L7RuleView>),
+}
+
 impl Store {
-    /// A page of a list.
+    /// A page of a list: one statement, and one more to find the marker's place.
     ///
     /// # Errors
     /// What is wrong with the request, or the database's.
     pub async fn list(&self, query: &ListQuery) -> Result<Page, ListError> {
-        let mut transaction = self.begin_read().await?;
-        let (items, more) = query::run(&mut transaction, query).await?;
-        let mut owners: Vec<LoadBalancerId> = items.iter().map(|(_, owner)| *owner).collect();
-        owners.sort_unstable();
-        owners.dedup();
+        let (rows, more) = query::run(&self.inner.database.read, query).await?;
         let mut page = Page {
-            trees: load(&mut transaction, &owners).await?.trees,
-            items,
+            views: view::views(query.resource, &rows)?,
             more,
             ..Page::default()
         };
+        let mut owners = Vec::new();
+        for row in &rows {
+            let read = Reader::new("list", row);
+            page.ids.push(read.parse("id")?);
+            if query.resource == Resource::Amphora {
+                owners.push(read.parse("load_balancer_id")?);
+            }
+        }
         if query.resource == Resource::Amphora {
-            let rows = amphora::load_many(&mut transaction, &owners).await?;
-            let mut by_id: BTreeMap<Uuid, AmphoraRow> = rows
-                .into_iter()
-                .map(|row| (row.amphora.id.0, row))
-                .collect();
-            page.amphorae = page
-                .items
-                .iter()
-                .filter_map(|(id, _)| by_id.remove(id))
-                .collect();
+            self.complete_amphorae(&mut page, owners).await?;
         }
         Ok(page)
     }
-}
 
-impl Page {
-    /// The page's load balancers.
-    pub fn load_balancers(&self) -> impl Iterator<Item = &Tree> {
-        self.items
-            .iter()
-            .filter_map(|(_, owner)| self.trees.get(owner))
+    async fn complete_amphorae(
+        &self,
+        page: &mut Page,
+        mut owners: Vec<LoadBalancerId>,
+    ) -> Result<(), ListError> {
+        owners.sort_unstable();
+        owners.dedup();
+        let mut transaction = self.begin_read().await?;
+        let rows = amphora::load_many(&mut transaction, &owners).await?;
+        page.trees = load(&mut transaction, &owners).await?.trees;
+        let mut by_id: BTreeMap<Uuid, AmphoraRow> = rows
+            .into_iter()
+            .map(|row| (row.amphora.id.0, row))
+            .collect();
+        page.amphorae = page.ids.iter().filter_map(|id| by_id.remove(id)).collect();
+        Ok(())
     }
 
-    /// The page's listeners.
-    pub fn listeners(&self) -> impl Iterator<Item = (&Tree, &Listener)> {
-        self.find(|tree, id| tree.listeners.iter().find(|listener| listener.id.0 == id))
-    }
-
-    /// The page's pools.
-    pub fn pools(&self) -> impl Iterator<Item = (&Tree, &Pool)> {
-        self.find(|tree, id| tree.pools.iter().find(|pool| pool.id.0 == id))
-    }
-
-    /// The page's members, with their pools.
-    pub fn members(&self) -> impl Iterator<Item = (&Tree, (&Pool, &Member))> {
-        self.find(|tree, id| {
-            let mut members = tree
-                .pools
-                .iter()
-                .flat_map(|pool| pool.members.iter().map(move |m| (pool, m)));
-            members.find(|(_, member)| member.id.0 == id)
-        })
-    }
-
-    /// The page's health monitors, with their pools.
-    pub fn health_monitors(&self) -> impl Iterator<Item = (&Tree, (&Pool, &HealthMonitor))> {
-        self.find(|tree, id| {
-            let mut monitors = tree
-                .pools
-                .iter()
-                .filter_map(|pool| Some((pool, pool.health_monitor.as_ref()?)));
-            monitors.find(|(_, monitor)| monitor.id.0 == id)
-        })
-    }
-
-    /// The page's L7 policies, with their listeners.
-    pub fn l7policies(&self) -> impl Iterator<Item = (&Tree, (&Listener, &L7Policy))> {
-        self.find(|tree, id| policies(tree).find(|(_, policy)| policy.id.0 == id))
-    }
-
-    /// The page's L7 rules, with their policies.
-    pub fn l7rules(&self) -> impl Iterator<Item = (&Tree, (&L7Policy, &L7Rule))> {
-        self.find(|tree, id| {
-            let mut rules = policies(tree)
-                .flat_map(|(_, policy)| policy.rules.iter().map(move |rule| (policy, rule)));
-            rules.find(|(_, rule)| rule.id.0 == id)
-        })
-    }
-
-    fn find<'a, I: 'a>(
-        &'a self,
-        find: impl Fn(&'a Tree, Uuid) -> Option<I> + 'a,
-    ) -> impl Iterator<Item = (&'a Tree, I)> {
-        self.items.iter().filter_map(move |(id, owner)| {
-            let tree = self.trees.get(owner)?;
-            Some((tree, find(tree, *id)?))
-        })
+    async fn one(&self, resource: Resource, id: Uuid) -> Result<Views, StoreError> {
+        let row = query::one(&self.inner.database.read, resource, id).await?;
+        view::views(resource, row.as_slice())
     }
 }
 
-fn policies(tree: &Tree) -> impl Iterator<Item = (&Listener, &L7Policy)> {
-    let listeners = tree.listeners.iter();
-    listeners.flat_map(|listener| {
-        listener
-            .l7policies
-            .iter()
-            .map(move |policy| (listener, policy))
-    })
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $one:ident, $many:ident: $view:ty, $variant:ident,
+        ($($parent:ident: $parent_id:ty)?) => $resource:expr, $id:ty;)+) => {
+        impl Store {$(
+            $(#[$doc])*
+            /// The one with this id, in one statement.
+            ///
+            /// # Errors
+            /// The database's.
+            pub async fn $one(
+                &self,
+                $($parent: $parent_id,)?
+                id: $id,
+            ) -> Result<Option<$view>, StoreError> {
+                match self.one($resource, id.0).await? {
+                    Views::$variant(views) => Ok(views.into_iter().next()),
+                    _other => Ok(None),
+                }
+            }
+        )+}
+
+        impl Page {$(
+            $(#[$doc])*
+            /// Those of the page.
+            pub fn $many(&self) -> impl Iterator<Item = &$view> {
+                match &self.views {
+                    Views::$variant(views) => views.iter(),
+                    _other => [].iter(),
+                }
+            }
+        )+}
+    };
+}
+
+kinds! {
+    /// Load balancers.
+    load_balancer, load_balancers: LoadBalancerView, LoadBalancers, () => Resource::LoadBalancer, LoadBalancerId;
+    /// Listeners.
+    listener, listeners: ListenerView, Listeners, () => Resource::Listener, ListenerId;
+    /// Pools.
+    pool, pools: PoolView, Pools, () => Resource::Pool, PoolId;
+    /// Members of a pool.
+    member, members: MemberView, Members, (pool_id: PoolId) => Resource::Member(pool_id), MemberId;
+    /// Health monitors.
+    health_monitor, health_monitors: HealthMonitorView, HealthMonitors, () => Resource::HealthMonitor, HealthMonitorId;
+    /// L7 policies.
+    l7policy, l7policies: L7PolicyView, L7Policies, () => Resource::L7Policy, L7PolicyId;
+    /// Rules of an L7 policy.
+    l7rule, l7rules: L7RuleView, L7Rules, (policy_id: L7PolicyId) => Resource::L7Rule(policy_id), L7RuleId;
 }
 
 #[cfg(test)]

@@ -2,19 +2,16 @@
 
 use std::net::IpAddr;
 
-use lb_model::id::LoadBalancerId;
 use uuid::Uuid;
 
 use crate::{
-    db::{Builder, Connection},
+    db::{Builder, Pool, Row},
+    error::StoreError,
     list::{
         Direction, ListError, ListQuery, Resource, TagFilter,
         field::{Field, Kind},
     },
-    sql::Reader,
 };
-
-type Item = (Uuid, LoadBalancerId);
 
 /// A value to compare a field with.
 #[derive(Clone, Debug)]
@@ -30,15 +27,12 @@ struct SortKey {
     descending: bool,
 }
 
-/// The page's ids in order, and whether there are more.
-pub(super) async fn run(
-    connection: &mut Connection,
-    query: &ListQuery,
-) -> Result<(Vec<Item>, bool), ListError> {
+/// The page's rows in order, and whether there are more.
+pub(super) async fn run(pool: &Pool, query: &ListQuery) -> Result<(Vec<Row>, bool), ListError> {
     let keys = sort_keys(query)?;
     let mut sql = select(query)?;
     if let Some(marker) = query.marker {
-        let place = marker_place(connection, query.resource, marker, &keys).await?;
+        let place = marker_place(pool, query.resource, marker, &keys).await?;
         sql.push(" AND ");
         push_behind(&mut sql, &keys, &place);
     }
@@ -46,37 +40,31 @@ pub(super) async fn run(
     if let Some(limit) = query.limit {
         sql.push(" LIMIT ").push_bind(i64::from(limit) + 1);
     }
-    let rows = sql.build().fetch_all(connection).await?;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let read = Reader::new("list", row);
-        items.push((read.parse("id")?, read.parse("owner")?));
-    }
+    let mut rows = sql.build().fetch_all(pool).await?;
     let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
-    let more = limit.is_some_and(|limit| items.len() > limit);
-    items.truncate(limit.unwrap_or(usize::MAX));
+    let more = limit.is_some_and(|limit| rows.len() > limit);
+    rows.truncate(limit.unwrap_or(usize::MAX));
     if query.page_reverse {
-        items.reverse();
+        rows.reverse();
     }
-    Ok((items, more))
+    Ok((rows, more))
+}
+
+/// The row of one object, which must belong to the parent that the resource names.
+pub(super) async fn one(
+    pool: &Pool,
+    resource: Resource,
+    id: Uuid,
+) -> Result<Option<Row>, StoreError> {
+    let mut sql = start(resource);
+    sql.push(" AND t.id = ").push_bind(id.to_string());
+    sql.build().fetch_optional(pool).await
 }
 
 /// The statement up to its conditions.
 fn select(query: &ListQuery) -> Result<Builder, ListError> {
     let resource = query.resource;
-    let mut sql = Builder::new(format!(
-        "SELECT t.id AS id, {} AS owner FROM {} WHERE 1 = 1",
-        resource.owner(),
-        resource.source(),
-    ));
-    let parent = match resource {
-        Resource::Member(pool) => Some(("t.pool_id", pool.to_string())),
-        Resource::L7Rule(policy) => Some(("t.l7policy_id", policy.to_string())),
-        _top => None,
-    };
-    if let Some((column, id)) = parent {
-        sql.push(format_args!(" AND {column} = ")).push_bind(id);
-    }
+    let mut sql = start(resource);
     if let Some(project_id) = &query.project_id {
         sql.push(format_args!(" AND {} = ", resource.project()))
             .push_bind(project_id.clone());
@@ -90,6 +78,24 @@ fn select(query: &ListQuery) -> Result<Builder, ListError> {
         push_tags(&mut sql, filter);
     }
     Ok(sql)
+}
+
+/// The statement with the one condition that every request has: the parent.
+fn start(resource: Resource) -> Builder {
+    let mut sql = Builder::new(format!(
+        "SELECT {} FROM {} WHERE 1 = 1",
+        resource.columns(),
+        resource.source(),
+    ));
+    let parent = match resource {
+        Resource::Member(pool) => Some(("t.pool_id", pool.to_string())),
+        Resource::L7Rule(policy) => Some(("t.l7policy_id", policy.to_string())),
+        _top => None,
+    };
+    if let Some((column, id)) = parent {
+        sql.push(format_args!(" AND {column} = ")).push_bind(id);
+    }
+    sql
 }
 
 fn push_filter(sql: &mut Builder, field: Field, value: &str) -> Result<(), ListError> {
@@ -189,8 +195,12 @@ fn sort_keys(query: &ListQuery) -> Result<Vec<SortKey>, ListError> {
     Ok(keys)
 }
 
-/// A field as it is sorted: NULL comes first in both engines.
+/// A field as it is sorted: NULL comes first in both engines. Where there is none the column stands
+/// alone, so that an index serves the default order.
 fn sort_sql(field: &Field) -> String {
+    if matches!(field.name, "created_at" | "id") {
+        return field.sql.to_owned();
+    }
     match field.kind {
         Kind::Text | Kind::Id | Kind::Address => format!("COALESCE({}, '')", field.sql),
         Kind::Int | Kind::Time => format!("COALESCE({}, -9223372036854775807)", field.sql),
@@ -200,7 +210,7 @@ fn sort_sql(field: &Field) -> String {
 
 /// What the marker has in the fields that are sorted by.
 async fn marker_place(
-    connection: &mut Connection,
+    pool: &Pool,
     resource: Resource,
     marker: Uuid,
     keys: &[SortKey],
@@ -212,7 +222,7 @@ async fn marker_place(
         resource.source(),
     ));
     sql.push_bind(marker.to_string());
-    let found = sql.build().fetch_optional(connection).await?;
+    let found = sql.build().fetch_optional(pool).await?;
     let row = found.ok_or(ListError::UnknownMarker(marker))?;
     let mut place = Vec::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
@@ -226,8 +236,21 @@ async fn marker_place(
     Ok(place)
 }
 
-/// `(a > x OR (a = x AND (b > y OR (b = y AND …))))`
+/// `(a, b) > (x, y)` where all go one way, which an index answers; else
+/// `(a > x OR (a = x AND (b > y OR (b = y AND …))))`.
 fn push_behind(sql: &mut Builder, keys: &[SortKey], place: &[Operand]) {
+    let descending = keys.first().is_some_and(|key| key.descending);
+    if keys.iter().all(|key| key.descending == descending) {
+        let columns: Vec<String> = keys.iter().map(|key| sort_sql(&key.field)).collect();
+        let behind = if descending { "<" } else { ">" };
+        sql.push(format_args!("({}) {behind} (", columns.join(", ")));
+        for (index, operand) in place.iter().enumerate() {
+            sql.push(if index > 0 { ", " } else { "" });
+            push_operand(sql, operand.clone());
+        }
+        sql.push(")");
+        return;
+    }
     let mut open = 0;
     let mut pairs = keys.iter().zip(place).peekable();
     while let Some((key, operand)) = pairs.next() {

@@ -35,7 +35,7 @@ async fn five(store: &Store) -> Vec<Tree> {
 fn names(page: &Page) -> String {
     let names = page
         .load_balancers()
-        .map(|tree| tree.load_balancer.common.name.as_str());
+        .map(|view| view.load_balancer.common.name.as_str());
     names.collect()
 }
 
@@ -161,7 +161,7 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
             if !page.more {
                 break;
             }
-            query.marker = page.items.last().map(|(id, _)| *id);
+            query.marker = page.ids.last().copied();
         }
         assert_eq!(seen, *expected, "{sort:?}");
         let all = store
@@ -172,7 +172,7 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
             })
             .await
             .unwrap();
-        query.marker = all.items.last().map(|(id, _)| *id);
+        query.marker = all.ids.last().copied();
         query.page_reverse = true;
         let page = store.list(&query).await.unwrap();
         assert_eq!(names(&page), expected[2..4], "{sort:?} backwards");
@@ -194,7 +194,7 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
 }
 
 on_both! {
-async fn every_resource_lists_its_own_with_the_tree_around_it() {
+async fn every_resource_lists_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
     let trees = five(&store).await;
@@ -215,12 +215,8 @@ async fn every_resource_lists_its_own_with_the_tree_around_it() {
         &[("load_balancer_id", owner.to_string())],
     )
     .await;
-    let ports: Vec<u16> = page
-        .listeners()
-        .map(|(_, listener)| listener.protocol_port)
-        .collect();
-    assert_eq!(ports.len(), 2);
-    assert!(page.listeners().all(|(around, _)| around == tree));
+    assert_eq!(page.listeners().count(), 2);
+    assert!(page.listeners().all(|it| it.load_balancer_id == owner));
     let page = list(Resource::Listener, &[("protocol_port", "9000".into())]).await;
     assert_eq!(page.listeners().count(), 5);
 
@@ -231,23 +227,23 @@ async fn every_resource_lists_its_own_with_the_tree_around_it() {
     )
     .await;
     assert_eq!(
-        page.pools().map(|(_, it)| it.id).collect::<Vec<_>>(),
+        page.pools().map(|it| it.pool.id).collect::<Vec<_>>(),
         [pool.id]
     );
     let page = list(Resource::Member(pool.id), &[]).await;
     assert_eq!(page.members().count(), 2);
-    assert!(page.members().all(|(_, (around, _))| around.id == pool.id));
+    assert!(page.members().all(|it| it.pool_id == pool.id));
     let page = list(Resource::Member(pool.id), &[("backup", "true".into())]).await;
-    assert_eq!(page.members().next().unwrap().1.1.common.name, "m2");
+    assert_eq!(page.members().next().unwrap().member.common.name, "m2");
     let page = list(Resource::HealthMonitor, &[("pool_id", pool.id.to_string())]).await;
-    assert_eq!(page.health_monitors().next().unwrap().1.1.id, monitor.id);
+    assert_eq!(page.health_monitors().next().unwrap().health_monitor.id, monitor.id);
 
     let listener = &tree.listeners[0];
     let of_listener = ("listener_id", listener.id.to_string());
     let page = list(Resource::L7Policy, &[of_listener, ("position", "2".into())]).await;
     let second: Vec<_> = page
         .l7policies()
-        .map(|(_, (_, policy))| policy.id)
+        .map(|it| it.l7policy.id)
         .collect();
     assert_eq!(second, [listener.l7policies[1].id]);
     let page = list(
@@ -256,7 +252,7 @@ async fn every_resource_lists_its_own_with_the_tree_around_it() {
     )
     .await;
     assert_eq!(
-        page.l7rules().next().unwrap().1.1.id,
+        page.l7rules().next().unwrap().l7rule.id,
         listener.l7policies[0].rules[1].id
     );
 
@@ -272,5 +268,53 @@ async fn every_resource_lists_its_own_with_the_tree_around_it() {
             .len(),
         1
     );
+}
+}
+
+on_both! {
+async fn a_view_shows_what_the_whole_tree_shows() {
+    use lb_model::render;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tree = &five(&store).await[0];
+    let tree = store
+        .change_tree(tree.id(), |tree| {
+            tree.listeners[0].common.tags = vec!["a,b".into(), "\u{1e}e\u{1f}f".into(), String::new()];
+            Ok(tree.clone())
+        })
+        .await
+        .unwrap();
+    let shown = store.load_balancer(tree.id()).await.unwrap().unwrap();
+    assert_eq!(render::load_balancer_view(&shown), render::load_balancer(&tree));
+    for listener in &tree.listeners {
+        let shown = store.listener(listener.id).await.unwrap().unwrap();
+        assert_eq!(render::listener_view(&shown), render::listener(&tree, listener));
+        for policy in &listener.l7policies {
+            let shown = store.l7policy(policy.id).await.unwrap().unwrap();
+            let whole = render::l7policy(&tree, listener, policy);
+            assert_eq!(render::l7policy_view(&shown), whole);
+            for rule in &policy.rules {
+                let shown = store.l7rule(policy.id, rule.id).await.unwrap().unwrap();
+                assert_eq!(render::l7rule_view(&shown), render::l7rule(&tree, rule));
+            }
+        }
+    }
+    for pool in &tree.pools {
+        let shown = store.pool(pool.id).await.unwrap().unwrap();
+        assert_eq!(render::pool_view(&shown), render::pool(&tree, pool));
+        for member in &pool.members {
+            let shown = store.member(pool.id, member.id).await.unwrap().unwrap();
+            assert_eq!(render::member_view(&shown), render::member(&tree, member));
+        }
+        if let Some(monitor) = &pool.health_monitor {
+            let shown = store.health_monitor(monitor.id).await.unwrap().unwrap();
+            let whole = render::health_monitor(&tree, pool, monitor);
+            assert_eq!(render::health_monitor_view(&shown), whole);
+        }
+    }
+    let elsewhere = tree.pools[1].id;
+    let member = tree.pools[0].members[0].id;
+    assert_eq!(store.member(elsewhere, member).await.unwrap(), None);
 }
 }
