@@ -37,6 +37,20 @@ pub fn ebpf() -> anyhow::Result<PathBuf> {
     build_ebpf::build_ebpf()
 }
 
+/// Builds the `lbaas` binary as it is shipped, for what measures it.
+pub fn lbaas_release() -> anyhow::Result<PathBuf> {
+    ebpf()?;
+    shell::run_command(&mut cargo::cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "lb-user",
+        "--bin",
+        "lbaas",
+    ]))?;
+    Ok(cargo::target_dir().join("release/lbaas"))
+}
+
 /// Builds the `lbaas` binary and says where it is.
 pub fn lbaas() -> anyhow::Result<PathBuf> {
     shell::run_command(&mut cargo::cargo(&[

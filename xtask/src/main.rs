@@ -3,6 +3,7 @@
 //! Everything a person or CI does with the tree is a command here, so that the README needs two
 //! lines. Commands call each other; nothing is written down twice in a script.
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod cargo;
@@ -39,8 +40,9 @@ enum Command {
     Ci,
     /// Check the house rules: dependency direction, lengths, module docs, security rules.
     Tidy,
-    /// Benchmarks (none yet: the data path's and the proxy's come with their own issues).
-    Bench,
+    /// Benchmarks: `api`.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -51,10 +53,7 @@ fn main() -> ExitCode {
         Command::Test(args) => ci::test(&args),
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),
-        Command::Bench => {
-            shell::say("no benchmarks yet");
-            Ok(())
-        }
+        Command::Bench(which) => bench::bench(&which),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

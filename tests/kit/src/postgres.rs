@@ -2,8 +2,8 @@
 //!
 //! It ends with the process that started it, however that ends: the kernel tells it so
 //! (`PR_SET_PDEATHSIG`), which counts for the thread that started it, so that thread stays. What a
-//! killed process left on disk, the next one removes. Nothing is synced to disk: what is tested here
-//! is what happens when servers die, not when the database's machine loses power.
+//! killed process left on disk, the next one removes. For tests nothing is synced to disk: what is
+//! tested is what happens when servers die, not when the database's machine loses power.
 
 use std::{
     fs,
@@ -30,6 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Postgres {
     dir: PathBuf,
+    fsync: &'static str,
     child: Mutex<Child>,
 }
 
@@ -39,6 +40,18 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed, or does not start: with what it said.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with("fsync=off")
+    }
+
+    /// The same, with every commit on disk before it is acknowledged: for what measures.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_durable() -> anyhow::Result<Self> {
+        Self::start_with("fsync=on")
+    }
+
+    fn start_with(fsync: &'static str) -> anyhow::Result<Self> {
         remove_stale()?;
         let dir =
             std::env::temp_dir().join(crate::unique(&format!("{PREFIX}{}", std::process::id())));
@@ -52,9 +65,10 @@ impl Postgres {
             .arg(&data)
             .args(["--no-sync", "--auth=trust", "--locale=C", "--encoding=UTF8"])
             .args(["--username", ROLE]))?;
-        let child = spawn(&dir)?;
+        let child = spawn(&dir, fsync)?;
         let postgres = Self {
             dir,
+            fsync,
             child: Mutex::new(child),
         };
         postgres.await_ready()?;
@@ -136,7 +150,7 @@ impl Postgres {
     /// # Errors
     /// When it does not start.
     pub fn restart(&self) -> anyhow::Result<()> {
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = spawn(&self.dir)?;
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = spawn(&self.dir, self.fsync)?;
         self.await_ready()
     }
 
@@ -171,7 +185,7 @@ impl Drop for Postgres {
 }
 
 /// Starts the cluster of a directory from a thread that never ends.
-fn spawn(dir: &Path) -> anyhow::Result<Child> {
+fn spawn(dir: &Path, fsync: &str) -> anyhow::Result<Child> {
     let log = fs::File::create(dir.join("log"))?;
     let mut command = unprivileged("postgres")?;
     command
@@ -179,8 +193,8 @@ fn spawn(dir: &Path) -> anyhow::Result<Child> {
         .arg(dir.join("data"))
         .arg("-k")
         .arg(dir)
-        .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-        .args(["-c", "max_connections=300", "-c", "shared_buffers=32MB"])
+        .args(["-c", "listen_addresses=", "-c", fsync])
+        .args(["-c", "max_connections=300", "-c", "shared_buffers=64MB"])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
