@@ -3,10 +3,15 @@
 //! `UNIQUE (network_id, address)` is the truth; the search before it only finds a candidate, and
 //! where another server was faster the next one is tried. Addresses of the hosts that carry amphorae
 //! are never given out.
+//!
+//! What it costs does not grow with what is taken: the addresses behind the one given out last are
+//! tried first. Only when those are taken (after a start, or at the end of a subnet) all taken ones of
+//! the subnet are read, once.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
+    sync::MutexGuard,
 };
 
 use lb_model::{
@@ -17,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora,
-    db::{Connection, Row, query, query_scalar},
+    db::{Builder, Connection, Row, query, query_scalar},
     error::{NetworkError, StoreError},
     host,
     network::{Near, Place, Subnet, number},
@@ -26,12 +31,21 @@ use crate::{
     store::{Store, now},
 };
 
+mod search;
+
 const PORTS: &str = "ports";
+
+/// How many addresses behind the one given out last are tried before all taken ones are read.
+const TRIES: u32 = 8;
+/// So many addresses left need no exact count: more than a load balancer takes.
+const PLENTY: u128 = 16;
+/// Addresses in one query.
+const ADDRESSES_ASKED: usize = 100;
 
 /// Whose an address is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
-    pub(crate) load_balancer_id: LoadBalancerId,
+    pub(crate) load_balancer_id: Option<LoadBalancerId>,
     pub(crate) project_id: &'a str,
     pub(crate) purpose: PortPurpose,
     pub(crate) amphora_id: Option<AmphoraId>,
@@ -54,15 +68,43 @@ impl Store {
         load_ports(&mut connection, owner).await
     }
 
-    /// Every port there is, for the read-only Network API.
+    /// A page of the load balancers' ports, oldest first, behind the port `after`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn all_ports(&self) -> Result<Vec<Port>, StoreError> {
-        let rows = query(SELECT_ALL)
+    pub async fn port_page(
+        &self,
+        after: Option<&Port>,
+        limit: u32,
+    ) -> Result<Vec<Port>, StoreError> {
+        let (time, id) = after.map_or((i64::MIN, String::new()), |port| {
+            (port.created_at.0, port.id.to_string())
+        });
+        let rows = query(SELECT_PAGE)
+            .bind(time)
+            .bind(id)
+            .bind(i64::from(limit))
             .fetch_all(&self.inner.database.read)
             .await?;
         rows.iter().map(port).collect()
+    }
+
+    /// Which of these addresses are an amphora's, or a source of translated flows.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ours_among(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, StoreError> {
+        let mut ours = Vec::new();
+        for some in addresses.chunks(ADDRESSES_ASKED) {
+            let mut query = Builder::new(SELECT_OURS);
+            query.push_list(some.iter().map(ToString::to_string));
+            query.push(")");
+            let rows = query.build().fetch_all(&self.inner.database.read).await?;
+            for row in &rows {
+                ours.push(Reader::new(PORTS, row).parse("address")?);
+            }
+        }
+        Ok(ours)
     }
 
     /// One port.
@@ -88,14 +130,25 @@ impl Store {
         self.free_in(&mut connection, &place).await
     }
 
+    /// Exact where little is left; where there is much, an address outside the allocation pools may
+    /// count as taken.
     pub(crate) async fn free_in(
         &self,
         connection: &mut Connection,
         place: &Place,
     ) -> Result<u64, StoreError> {
+        let used: i64 = query_scalar(COUNT_TAKEN)
+            .bind(place.subnet.id.to_string())
+            .fetch_one(&mut *connection)
+            .await?;
+        let size = search::size(&place.subnet);
+        let left = size.saturating_sub(u128::from(used.unsigned_abs()));
+        if left >= PLENTY {
+            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+        }
         let hosts = host::addresses(connection).await?;
         let taken = taken(connection, &place.subnet, &hosts).await?;
-        Ok(count_free(&place.subnet, &taken))
+        Ok(search::count_free(&place.subnet, &taken))
     }
 
     /// Takes an address.
@@ -122,36 +175,64 @@ impl Store {
             address: claim.wanted.unwrap_or(subnet.cidr.addr()),
             created_at: now(),
         };
-        if claim.wanted.is_some() && self.inner.networks.makes_everything_up() {
-            // Nobody is held to an address that is made up: it is not even written down.
+        if let Some(wanted) = claim.wanted {
+            if self.inner.networks.makes_everything_up() && claim.load_balancer_id.is_some() {
+                // Nobody is held to an address that is made up: it is not even written down.
+                return Ok(port);
+            }
+            search::check_wanted(subnet, wanted)?;
+            let hosts = host::addresses(connection).await?;
+            if hosts.contains(&wanted) || !insert(connection, &port).await? {
+                return Err(NetworkError::AddressInUse(wanted).into());
+            }
             return Ok(port);
         }
         let hosts = host::addresses(connection).await?;
-        let mut taken = taken(connection, subnet, &hosts).await?;
-        loop {
-            port.address = match claim.wanted {
-                Some(wanted) => check_wanted(subnet, &taken, wanted)?,
-                None => self.next_free(subnet, &taken)?,
+        for _ in 0..TRIES {
+            let Some(candidate) = self.behind_last(subnet, &hosts) else {
+                break;
             };
+            port.address = candidate;
             if insert(connection, &port).await? {
                 return Ok(port);
             }
-            // Another server was faster.
+        }
+        let mut taken = taken(connection, subnet, &hosts).await?;
+        loop {
+            port.address = self.next_free(subnet, &taken)?;
+            if insert(connection, &port).await? {
+                return Ok(port);
+            }
+            // Another server was faster, or another subnet of the network has it.
             taken.insert(number(port.address));
         }
     }
 
-    fn next_free(&self, subnet: &Subnet, taken: &HashSet<u128>) -> Result<IpAddr, NetworkError> {
-        let exhausted = NetworkError::Exhausted(subnet.id);
-        // A poisoned lock only means that some thread died; the hint is as good as before.
-        let mut last_given = match self.inner.last_given.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+    /// The address after the one given out last, whoever has it: most often nobody.
+    fn behind_last(&self, subnet: &Subnet, hosts: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let mut last_given = self.last_given();
         let last = last_given.get(&subnet.id).copied();
-        let found = find_free(subnet, taken, last).ok_or(exhausted)?;
+        let hosts = hosts.iter().copied().map(number).collect();
+        let found = search::behind(subnet, &hosts, last)?;
+        last_given.insert(subnet.id, found);
+        Some(subnet.address(found))
+    }
+
+    fn next_free(&self, subnet: &Subnet, taken: &HashSet<u128>) -> Result<IpAddr, NetworkError> {
+        let mut last_given = self.last_given();
+        let last = last_given.get(&subnet.id).copied();
+        let found = search::find_free(subnet, taken, last);
+        let found = found.ok_or(NetworkError::Exhausted(subnet.id))?;
         last_given.insert(subnet.id, found);
         Ok(subnet.address(found))
+    }
+
+    fn last_given(&self) -> MutexGuard<'_, HashMap<SubnetId, u128>> {
+        // A poisoned lock only means that some thread died; the hint is as good as before.
+        match self.inner.last_given.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
     }
 
     /// Makes amphorae and ports what the tree needs: takes what is missing, frees what is too much.
@@ -180,7 +261,7 @@ impl Store {
         }
         for needed in missing {
             let claim = Claim {
-                load_balancer_id: owner,
+                load_balancer_id: Some(owner),
                 project_id: &tree.load_balancer.project_id,
                 purpose: needed.purpose,
                 amphora_id: needed.slot.and_then(|slot| slots.id_of(slot)),
@@ -197,17 +278,23 @@ impl Store {
 
 const SELECT_OWNED: &str =
     "SELECT * FROM ports WHERE load_balancer_id = $1 ORDER BY created_at, id";
-const SELECT_ALL: &str = "SELECT * FROM ports ORDER BY created_at, id";
-const SELECT_ONE: &str = "SELECT * FROM ports WHERE id = $1";
+const SELECT_PAGE: &str = "SELECT * FROM ports \
+     WHERE load_balancer_id IS NOT NULL AND (created_at > $1 OR (created_at = $1 AND id > $2)) \
+     ORDER BY created_at, id LIMIT $3";
+const SELECT_ONE: &str = "SELECT * FROM ports WHERE id = $1 AND load_balancer_id IS NOT NULL";
+const SELECT_OURS: &str =
+    "SELECT address FROM ports WHERE purpose IN ('amphora', 'snat') AND address IN (";
+const COUNT_TAKEN: &str = "SELECT COUNT(*) FROM ports WHERE subnet_id = $1";
 const SELECT_TAKEN: &str = "SELECT address FROM ports WHERE subnet_id = $1";
 const DELETE_ONE: &str = "DELETE FROM ports WHERE id = $1";
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
     SELECT_OWNED,
-    SELECT_ALL,
+    SELECT_PAGE,
     SELECT_ONE,
     SELECT_TAKEN,
+    COUNT_TAKEN,
     DELETE_ONE,
 ];
 
@@ -226,7 +313,7 @@ fn port(row: &Row) -> Result<Port, StoreError> {
     let read = Reader::new(PORTS, row);
     Ok(Port {
         id: read.parse("id")?,
-        load_balancer_id: read.parse("load_balancer_id")?,
+        load_balancer_id: read.opt_parse("load_balancer_id")?,
         project_id: read.text("project_id")?,
         purpose: read.parse("purpose")?,
         amphora_id: read.opt_parse("amphora_id")?,
@@ -240,7 +327,7 @@ fn port(row: &Row) -> Result<Port, StoreError> {
 /// Says whether the address was free. Waits for another transaction that is about to take it.
 async fn insert(connection: &mut Connection, port: &Port) -> Result<bool, StoreError> {
     let row = NewRow::new(PORTS, port.id.0)
-        .text("load_balancer_id", port.load_balancer_id)
+        .opt_text("load_balancer_id", port.load_balancer_id)
         .text("project_id", &port.project_id)
         .text("purpose", port.purpose)
         .opt_text("amphora_id", port.amphora_id)
@@ -267,67 +354,4 @@ async fn taken(
         .copied()
         .filter(|address| subnet.cidr.contains(address));
     Ok(ports.chain(hosts).map(number).collect())
-}
-
-fn check_wanted(
-    subnet: &Subnet,
-    taken: &HashSet<u128>,
-    wanted: IpAddr,
-) -> Result<IpAddr, NetworkError> {
-    if !subnet.cidr.contains(&wanted) {
-        return Err(NetworkError::AddressOutside(wanted));
-    }
-    if subnet.is_reserved(wanted) {
-        return Err(NetworkError::AddressReserved(wanted));
-    }
-    if taken.contains(&number(wanted)) {
-        return Err(NetworkError::AddressInUse(wanted));
-    }
-    Ok(wanted)
-}
-
-/// The first free address behind `last`, else the first at all. Looks at no more addresses than are
-/// taken or reserved, and one.
-fn find_free(subnet: &Subnet, taken: &HashSet<u128>, last: Option<u128>) -> Option<u128> {
-    let usable = |candidate: &u128| {
-        !taken.contains(candidate) && !subnet.is_reserved(subnet.address(*candidate))
-    };
-    let ranges = subnet.ranges();
-    let behind = last.and_then(|last| {
-        let mut rests = ranges
-            .iter()
-            .map(|(start, end)| last.saturating_add(1).max(*start)..=*end);
-        rests.find_map(|mut rest| rest.find(usable))
-    });
-    behind.or_else(|| {
-        ranges
-            .iter()
-            .find_map(|(start, end)| (*start..=*end).find(usable))
-    })
-}
-
-fn count_free(subnet: &Subnet, taken: &HashSet<u128>) -> u64 {
-    let ranges = subnet.ranges();
-    let inside = |address: u128| {
-        ranges
-            .iter()
-            .any(|(start, end)| (*start..=*end).contains(&address))
-    };
-    let sizes = ranges
-        .iter()
-        .map(|(start, end)| (end - start).saturating_add(1));
-    let size = sizes.fold(0_u128, u128::saturating_add);
-    let ends = [subnet.cidr.network(), subnet.cidr.broadcast()];
-    let reserved: BTreeSet<u128> = ends
-        .into_iter()
-        .chain(subnet.gateway_ip)
-        .filter(|address| subnet.is_reserved(*address))
-        .map(number)
-        .filter(|address| inside(*address))
-        .collect();
-    let used = taken
-        .iter()
-        .filter(|address| inside(**address) && !reserved.contains(*address));
-    let lost = u128::try_from(used.count() + reserved.len()).unwrap_or(u128::MAX);
-    u64::try_from(size.saturating_sub(lost)).unwrap_or(u64::MAX)
 }

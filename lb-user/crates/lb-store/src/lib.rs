@@ -32,6 +32,7 @@ mod settings;
 mod sql;
 mod store;
 mod tree;
+mod user_port;
 pub mod vip;
 
 pub use amphora::{AmphoraRow, AmphoraUpdate};
@@ -50,6 +51,7 @@ pub use observed::Stats;
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
+pub use user_port::{NewPort, USER_PORTS_MAX, UserPort};
 pub use vip::Vips;
 
 #[cfg(test)]

@@ -27,10 +27,18 @@ pub enum PortPurpose {
     Amphora,
     /// Source address of flows that XDP translates.
     Snat,
+    /// What a user makes of it.
+    User,
 }
 
 impl PortPurpose {
-    const ALL: [Self; 4] = [Self::Vip, Self::AdditionalVip, Self::Amphora, Self::Snat];
+    const ALL: [Self; 5] = [
+        Self::Vip,
+        Self::AdditionalVip,
+        Self::Amphora,
+        Self::Snat,
+        Self::User,
+    ];
 
     /// As stored.
     #[must_use]
@@ -40,6 +48,7 @@ impl PortPurpose {
             Self::AdditionalVip => "additional_vip",
             Self::Amphora => "amphora",
             Self::Snat => "snat",
+            Self::User => "user",
         }
     }
 }
@@ -66,8 +75,8 @@ impl FromStr for PortPurpose {
 pub struct Port {
     /// Identity.
     pub id: PortId,
-    /// Whose it is.
-    pub load_balancer_id: LoadBalancerId,
+    /// Whose it is; `None`: a user's.
+    pub load_balancer_id: Option<LoadBalancerId>,
     /// The owner's project.
     pub project_id: String,
     /// What it is for.

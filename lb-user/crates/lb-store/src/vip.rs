@@ -2,13 +2,13 @@
 //! ([`lb_model::vip::choose`]); here it gets the networks and ports to choose from, and what was
 //! chosen is taken in the same transaction.
 //!
-//! Left out on purpose: ports made by somebody else. The embedded driver has none, so a port that
-//! exists is always in use.
+//! A port that a user made keeps its address; it is only marked as used.
 
 use std::sync::Arc;
 
 use lb_model::{
     enums::Topology,
+    fault::Fault,
     id::{LoadBalancerId, PortId, SubnetId},
     request::load_balancer::VipRequest,
     resource::Vip,
@@ -22,6 +22,7 @@ use crate::{
     network::{Near, Place},
     ports::{Port, PortPurpose},
     store::Store,
+    user_port,
 };
 
 /// VIPs that are reserved.
@@ -44,7 +45,7 @@ impl Store {
         topology: Topology,
     ) -> Result<Vips, StoreError> {
         let port = match request.port_id {
-            Some(id) => self.port_info(id, request).await?,
+            Some(id) => self.port_info(connection, id, request, project_id).await?,
             None => None,
         };
         let places = self.places(request, project_id, port.as_ref()).await?;
@@ -61,8 +62,21 @@ impl Store {
         }
         let (primary, additional) = choose(request, topology, &subnets, port.as_ref())?;
         let mut take = async |choice: &VipChoice, purpose| {
+            if let (Some(id), Some(address)) = (choice.port_id, choice.address)
+                && !self.inner.networks.makes_everything_up()
+            {
+                if !user_port::occupy(connection, id, owner).await? {
+                    return Err(Fault::invalid(format!("Port {id} is already used.")).into());
+                }
+                return Ok(Vip {
+                    address,
+                    port_id: id,
+                    subnet_id: choice.subnet_id,
+                    network_id: choice.network_id,
+                });
+            }
             let claim = Claim {
-                load_balancer_id: owner,
+                load_balancer_id: Some(owner),
                 project_id,
                 purpose,
                 amphora_id: None,
@@ -75,37 +89,45 @@ impl Store {
                 wanted: choice.address,
                 port_id: choice.port_id,
             };
-            self.take(connection, &claim).await
+            Ok::<_, StoreError>(vip(&self.take(connection, &claim).await?))
         };
         let mut vips = Vips {
-            vip: vip(&take(&primary, PortPurpose::Vip).await?),
+            vip: take(&primary, PortPurpose::Vip).await?,
             additional: Vec::with_capacity(additional.len()),
         };
         for choice in &additional {
-            let port = take(choice, PortPurpose::AdditionalVip).await?;
-            vips.additional.push(vip(&port));
+            let vip = take(choice, PortPurpose::AdditionalVip).await?;
+            vips.additional.push(vip);
         }
         Ok(vips)
     }
 
+    /// What is known of a port that the project may use.
     async fn port_info(
         &self,
+        connection: &mut Connection,
         id: PortId,
         request: &VipRequest,
+        project_id: &str,
     ) -> Result<Option<PortInfo>, StoreError> {
         let near = Near {
             network_id: request.network_id,
             subnet_id: request.subnet_id,
             address: request.address,
         };
+        if let Some(port) = user_port::load_one(connection, id).await? {
+            return Ok((port.project_id == project_id).then(|| port.info()));
+        }
         if let Some(port) = self.inner.networks.port(id, near).await? {
             return Ok(Some(port));
         }
+        // A load balancer's own.
         let port = self.port(id).await?;
+        let port = port.filter(|port| port.project_id == project_id);
         Ok(port.map(|port| PortInfo {
             id,
             network_id: port.network_id,
-            device_id: format!("lb-{}", port.load_balancer_id),
+            device_id: "lb".to_owned(),
             fixed_ips: vec![(port.subnet_id, port.address)],
         }))
     }

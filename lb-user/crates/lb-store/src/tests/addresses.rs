@@ -33,7 +33,7 @@ async fn concurrent_creates_never_get_one_address() {
         let tree = one.await.unwrap().unwrap();
         assert!(vips.insert(tree.load_balancer.vip.address));
     }
-    let ports = store.all_ports().await.unwrap();
+    let ports = store.port_page(None, 100).await.unwrap();
     assert_eq!(ports.len(), 60);
     let addresses: BTreeSet<_> = ports.iter().map(|port| port.address).collect();
     assert_eq!(addresses.len(), 60);
@@ -52,7 +52,7 @@ async fn a_subnet_runs_dry_and_recovers() {
     let error = network_error(create(&store, "next", &on_subnet(small())).await);
     assert_eq!(error, NetworkError::Exhausted(small()));
     assert_eq!(
-        store.all_ports().await.unwrap().len(),
+        store.port_page(None, 100).await.unwrap().len(),
         3,
         "a failed create leaves nothing"
     );

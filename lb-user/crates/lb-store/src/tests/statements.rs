@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     amphora, capability, encode, event, host, ipam, list, observed, secret, settings, sql, tree,
+    user_port,
 };
 
 on_both! {
@@ -25,6 +26,7 @@ async fn every_statement_prepares() {
         secret::STATEMENTS,
         settings::STATEMENTS,
         tree::STATEMENTS,
+        user_port::STATEMENTS,
     ];
     let fixed = fixed.concat().into_iter().map(str::to_owned);
     let upserts = rows.iter().map(sql::NewRow::upsert_sql);

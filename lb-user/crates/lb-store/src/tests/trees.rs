@@ -207,7 +207,7 @@ async fn every_object_knows_its_load_balancer_until_it_is_gone() {
         .unwrap();
     assert_eq!(store.owner_of_rule(policy.rules[0].id).await.unwrap(), None);
     assert!(store.read_tree(id).await.unwrap().is_none());
-    assert!(store.all_ports().await.unwrap().is_empty());
+    assert!(store.port_page(None, 9).await.unwrap().is_empty());
     assert!(store.amphorae(id).await.unwrap().is_empty());
     let gone = store.change_tree(id, |_tree| Ok(())).await;
     let fault = id.not_found();
