@@ -28,6 +28,7 @@ pub(crate) use network::{Network, NetworkDriver, network_named};
 pub(crate) use server::{Api, Controller};
 
 use ipnet::IpNet;
+use lb_model::vip::VipRules;
 use reader::Section;
 use source::{Layers, Origin};
 
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) keystone: Option<Keystone>,
     pub(crate) controller: Controller,
     pub(crate) network_driver: NetworkDriver,
+    /// What is allowed of VIPs.
+    pub(crate) vip_rules: VipRules,
     pub(crate) networks: Vec<Network>,
     /// Addresses no member may have, besides the built-in ones.
     pub(crate) deny_cidrs: Vec<IpNet>,
@@ -137,7 +140,7 @@ impl Config {
         let policy = Policy::read(root.section("policy")?)?;
         let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
         let controller = Controller::read(root.section("controller")?)?;
-        let network_driver = network::read_driver(root.section("network")?)?;
+        let (network_driver, vip_rules) = network::read_driver(root.section("network")?)?;
         let networks = network::read(&mut root)?;
         let mut members = root.section("members")?;
         let deny_cidrs = members.list("deny_cidrs", "networks such as \"10.0.0.0/8\"")?;
@@ -153,6 +156,7 @@ impl Config {
             keystone,
             controller,
             network_driver,
+            vip_rules,
             networks,
             deny_cidrs,
             agent,

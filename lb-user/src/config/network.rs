@@ -6,7 +6,10 @@
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
-use lb_model::id::{NetworkId, SubnetId};
+use lb_model::{
+    id::{NetworkId, SubnetId},
+    vip::VipRules,
+};
 
 use super::{ConfigError, reader::Section};
 
@@ -42,10 +45,20 @@ impl FromStr for NetworkDriver {
     }
 }
 
-pub(super) fn read_driver(mut section: Section) -> Result<NetworkDriver, ConfigError> {
+/// The section `[network]`: who knows the networks, and what is allowed of VIPs.
+pub(super) fn read_driver(mut section: Section) -> Result<(NetworkDriver, VipRules), ConfigError> {
+    const NETWORKS: &str = "ids of networks";
     let driver = section.parsed("driver", "\"embedded\" or \"noop\"")?;
+    let valid = section.list("valid_vip_networks", NETWORKS)?;
+    let rules = VipRules {
+        allow_port_id: section.boolean("allow_vip_port_id")?.unwrap_or(true),
+        allow_network_id: section.boolean("allow_vip_network_id")?.unwrap_or(true),
+        allow_subnet_id: section.boolean("allow_vip_subnet_id")?.unwrap_or(true),
+        valid_networks: (!valid.is_empty()).then_some(valid),
+        denied_networks: section.list("denylist_vip_networks", NETWORKS)?,
+    };
     section.finish()?;
-    Ok(driver.unwrap_or(NetworkDriver::Embedded))
+    Ok((driver.unwrap_or(NetworkDriver::Embedded), rules))
 }
 
 /// A network: a range in which addresses are unique.

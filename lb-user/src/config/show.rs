@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use lb_model::id::NetworkId;
+
 use super::{Config, Network, auth};
 
 impl Config {
@@ -67,6 +69,7 @@ impl Config {
             "\n[network]\ndriver = \"{}\"  # or noop: everything exists, for tests of the API",
             self.network_driver.as_str()
         )?;
+        self.write_vip_rules(out)?;
         for network in &self.networks {
             write_network(out, network)?;
         }
@@ -77,6 +80,27 @@ impl Config {
             .collect();
         writeln!(out, "\n[members]\ndeny_cidrs = [{}]", denied.join(", "))?;
         self.write_agent(out)
+    }
+
+    fn write_vip_rules(&self, out: &mut String) -> std::fmt::Result {
+        let rules = &self.vip_rules;
+        for (key, allowed) in [
+            ("allow_vip_port_id", rules.allow_port_id),
+            ("allow_vip_network_id", rules.allow_network_id),
+            ("allow_vip_subnet_id", rules.allow_subnet_id),
+        ] {
+            writeln!(out, "{key} = {allowed}")?;
+        }
+        let list = |ids: &[NetworkId]| {
+            let ids: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+            ids.join(", ")
+        };
+        match &rules.valid_networks {
+            Some(valid) => writeln!(out, "valid_vip_networks = [{}]", list(valid))?,
+            None => writeln!(out, "# valid_vip_networks = [\"…\"]  # default: all")?,
+        }
+        let denied = list(&rules.denied_networks);
+        writeln!(out, "denylist_vip_networks = [{denied}]")
     }
 
     fn write_agent(&self, out: &mut String) -> std::fmt::Result {

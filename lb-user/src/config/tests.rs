@@ -256,6 +256,8 @@ fn the_network_driver_is_one_of_two() {
         load("", &[], &[]).unwrap().network_driver,
         NetworkDriver::Embedded
     );
+    let rules = load("[network]\nallow_vip_port_id = false", &[], &[]);
+    assert!(!rules.unwrap().vip_rules.allow_port_id);
     let error = load("[network]\ndriver = \"neutron\"", &[], &[]).unwrap_err();
     assert!(error.to_string().contains("network.driver"), "{error}");
 }

@@ -221,6 +221,7 @@ fn api_config(config: &Config) -> ApiConfig {
     api.default_provider = config.api.default_provider.clone();
     api.topology = config.controller.topology;
     api.deny_cidrs = config.deny_cidrs.clone();
+    api.vip_rules = config.vip_rules.clone();
     api.own_addresses = vec![config.api.listen.ip(), config.controller.sync_listen.ip()];
     api.force_listen = config.api.force_listen;
     let front = &config.api.front;

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
-use lb_model::{enums::Topology, provider::Provider, quota::PerClass};
+use lb_model::{enums::Topology, provider::Provider, quota::PerClass, vip::VipRules};
 use lb_openstack::Keystone;
 use lb_policy::PolicySet;
 
@@ -39,6 +39,8 @@ pub struct ApiConfig {
     /// Addresses of the server itself, which no member and no monitor may have either. Those of the
     /// hosts that carry load balancers come from their agents.
     pub own_addresses: Vec<IpAddr>,
+    /// What the operator allows of VIPs.
+    pub vip_rules: VipRules,
     /// See [`BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
     /// See [`PAGE_ITEMS_MAX`].
@@ -71,6 +73,7 @@ impl ApiConfig {
             topology: Topology::Single,
             deny_cidrs: Vec::new(),
             own_addresses: Vec::new(),
+            vip_rules: VipRules::default(),
             body_bytes_max: BODY_BYTES_MAX,
             page_items_max: PAGE_ITEMS_MAX,
             settle_wait: SETTLE_WAIT,

@@ -18,7 +18,7 @@ use crate::{
         amphorae, events, health_monitors, l7policies, l7rules, listeners, load_balancers, members,
         operator, pools, secrets, service,
     },
-    network,
+    network::{self, ports},
     state::ApiState,
 };
 
@@ -195,10 +195,13 @@ fn network_routes() -> Router<ApiState> {
         .route("/networks/{id}", get(network::network))
         .route("/subnets", get(network::subnets))
         .route("/subnets/{id}", get(network::subnet))
-        .route("/ports", get(network::ports))
-        .route("/ports/{id}", get(network::port))
+        .route("/ports", get(ports::list).post(ports::create))
+        .route("/ports/{id}", get(ports::show).delete(ports::delete))
         .route("/security-groups", get(network::security_groups))
+        .route("/security-groups/{id}", get(network::security_group))
         .route("/qos/policies", get(network::qos_policies))
+        .route("/qos/policies/{id}", get(network::qos_policy))
+        .route("/extensions", get(network::extensions))
 }
 
 fn secret_routes() -> Router<ApiState> {

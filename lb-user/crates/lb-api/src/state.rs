@@ -1,9 +1,14 @@
 //! What every handler works with, and what an operation needs to know of the world.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use lb_model::{address::ForbiddenAddresses, ctx::Facts, secret_refs::SecretRefs, time::Timestamp};
-use lb_store::{PortPurpose, Store, StoreError, Which};
+use lb_model::{
+    address::{ForbiddenAddresses, plain},
+    ctx::Facts,
+    secret_refs::SecretRefs,
+    time::Timestamp,
+};
+use lb_store::{Store, StoreError, Which};
 use uuid::Uuid;
 
 use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health, streams::Streams};
@@ -78,16 +83,16 @@ impl ApiState {
         let places = places.map_err(StoreError::from)?;
         // How much is left in a subnet is asked by the choice of a VIP only, which is the store's.
         let subnets = places.iter().map(|place| place.info(0)).collect();
-        let forbidden = if needs.addresses {
-            self.forbidden().await?
-        } else {
-            ForbiddenAddresses::default()
+        let forbidden = match &needs.addresses {
+            Some(asked) => self.forbidden(asked).await?,
+            None => ForbiddenAddresses::default(),
         };
         let references: Vec<String> = needs.secrets.certificates.iter().cloned().collect();
         let certificates = store.certificate_facts(&references).await?;
         Ok(Facts {
             subnets,
             any_subnet: store.networks().makes_everything_up(),
+            vip_options: store.networks().makes_everything_up(),
             forbidden,
             certificates,
             capabilities: store.capabilities().await?,
@@ -95,15 +100,13 @@ impl ApiState {
         })
     }
 
-    async fn forbidden(&self) -> Result<ForbiddenAddresses, ApiError> {
+    async fn forbidden(&self, asked: &[IpAddr]) -> Result<ForbiddenAddresses, ApiError> {
         if self.store().networks().makes_everything_up() {
             // No address is anybody's.
             return Ok(ForbiddenAddresses::default());
         }
-        let ports = self.store().all_ports().await?;
-        let ours = ports
-            .iter()
-            .filter(|port| matches!(port.purpose, PortPurpose::Amphora | PortPurpose::Snat));
+        let plain: Vec<IpAddr> = asked.iter().copied().map(plain).collect();
+        let amphorae = self.store().ours_among(&plain).await?;
         let config = self.config();
         let hosts = self.store().host_addresses().await?;
         Ok(ForbiddenAddresses {
@@ -112,7 +115,7 @@ impl ApiState {
                 .into_iter()
                 .chain(config.own_addresses.iter().copied())
                 .collect(),
-            amphorae: ours.map(|port| port.address).collect(),
+            amphorae,
         })
     }
 }
@@ -120,7 +123,7 @@ impl ApiState {
 /// Which facts an operation judges by. What it does not need is not looked up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    addresses: bool,
+    addresses: Option<Vec<IpAddr>>,
     secrets: SecretRefs,
 }
 
@@ -130,10 +133,10 @@ impl Needs {
         Self::default()
     }
 
-    /// The addresses that no member may have.
-    pub(crate) fn addresses() -> Self {
+    /// Whether members may have these addresses.
+    pub(crate) fn addresses(asked: impl Iterator<Item = IpAddr>) -> Self {
         Self {
-            addresses: true,
+            addresses: Some(asked.collect()),
             ..Self::default()
         }
     }
@@ -147,9 +150,9 @@ impl Needs {
     }
 
     /// Both.
-    pub(crate) fn everything(references: SecretRefs) -> Self {
+    pub(crate) fn everything(references: SecretRefs, asked: impl Iterator<Item = IpAddr>) -> Self {
         Self {
-            addresses: true,
+            addresses: Some(asked.collect()),
             secrets: references,
         }
     }

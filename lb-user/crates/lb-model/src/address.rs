@@ -64,7 +64,8 @@ impl ForbiddenAddresses {
 }
 
 /// The IPv4 address inside an IPv6 form of it.
-fn plain(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn plain(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => embedded_v4(v6).map_or(address, IpAddr::V4),

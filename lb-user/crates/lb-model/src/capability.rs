@@ -20,38 +20,9 @@ use crate::{
     defaults,
     enums::{ListenerProtocol, PoolProtocol},
     fault::Fault,
-    request::load_balancer::ExternalOptions,
     resource::{HealthMonitor, L7Rule, Listener, Member, Placement, Pool},
     tree::Tree,
 };
-
-/// One thing that is refused.
-struct Row<T: 'static> {
-    field: &'static str,
-    reason: &'static str,
-    /// The offending value; `None`: nothing offends.
-    refused: fn(&T) -> Option<String>,
-}
-
-const NEEDS_NEUTRON: &str = "it needs the Networking service";
-
-const EXTERNAL: &[Row<ExternalOptions>] = &[
-    Row {
-        field: "vip_qos_policy_id",
-        reason: NEEDS_NEUTRON,
-        refused: |options| options.vip_qos_policy_id.map(|id| id.to_string()),
-    },
-    Row {
-        field: "vip_sg_ids",
-        reason: NEEDS_NEUTRON,
-        refused: |options| given(!options.vip_sg_ids.is_empty(), options.vip_sg_ids.join(",")),
-    },
-];
-
-/// Options of a load balancer that need services which are not there.
-pub(crate) fn external(options: &ExternalOptions) -> Result<(), Fault> {
-    walk(EXTERNAL, options)
-}
 
 /// What the flavor and the availability zone of a load balancer decided.
 pub(crate) fn placement(placement: &Placement, facts: &Facts) -> Result<(), Fault> {
@@ -175,17 +146,4 @@ fn modern_tls(versions: Option<&[String]>) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
-}
-
-fn walk<T>(rows: &[Row<T>], object: &T) -> Result<(), Fault> {
-    for row in rows {
-        if let Some(value) = (row.refused)(object) {
-            return Err(Fault::not_implemented(row.field, value, row.reason));
-        }
-    }
-    Ok(())
-}
-
-fn given(refused: bool, value: impl std::fmt::Display) -> Option<String> {
-    refused.then(|| value.to_string())
 }

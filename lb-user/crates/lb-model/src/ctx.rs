@@ -53,6 +53,8 @@ pub struct Facts {
     pub subnets: Vec<SubnetInfo>,
     /// Every other subnet exists too, as far as anybody can tell (noop network driver).
     pub any_subnet: bool,
+    /// The network driver enforces QoS policies and security groups, and every one exists.
+    pub vip_options: bool,
     /// Addresses no member may have.
     pub forbidden: ForbiddenAddresses,
     /// What was found under each certificate reference that the request names (see

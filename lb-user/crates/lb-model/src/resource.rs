@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     enums::{
@@ -77,6 +78,9 @@ pub struct LoadBalancer {
     /// What it was made of.
     #[serde(default)]
     pub placement: Placement,
+    /// What is enforced on its VIPs.
+    #[serde(default)]
+    pub vip_options: VipOptions,
     /// Goes up with every change that a host must carry; 1 at create.
     pub generation: u64,
     /// Goes up with every planned failover asked for.
@@ -94,6 +98,15 @@ pub struct Placement {
     pub vip_vnic_type: VnicType,
     /// Whether members may ask for SR-IOV ports.
     pub member_sriov: bool,
+}
+
+/// What a network service enforces on the VIPs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipOptions {
+    /// QoS policy.
+    pub qos_policy_id: Option<Uuid>,
+    /// Security groups.
+    pub sg_ids: Vec<Uuid>,
 }
 
 /// A listener (contract 2.2).

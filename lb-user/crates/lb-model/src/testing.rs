@@ -65,6 +65,7 @@ pub(crate) fn facts() -> Facts {
         free_addresses: 100,
     };
     Facts {
+        vip_options: false,
         any_subnet: false,
         subnets: vec![
             subnet(SUBNET_V4, "192.0.2.0/24"),

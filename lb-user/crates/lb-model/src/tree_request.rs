@@ -5,7 +5,7 @@
 //! too. Pools are named, may be defined anywhere (at the load balancer, as a listener's
 //! `default_pool`, as a policy's `redirect_pool`) and referred to from anywhere by name.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use serde_json::Value;
 
@@ -98,6 +98,12 @@ impl TreeRequest {
             refs.extend(pool.fields.mutable.secret_refs());
         }
         refs
+    }
+
+    /// Every address of a member that will be asked about.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let members = self.all_pools().flat_map(|pool| &pool.members);
+        members.flat_map(MemberCreate::addresses)
     }
 
     /// Every pool that is defined, wherever it stands.

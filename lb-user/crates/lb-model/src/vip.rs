@@ -37,6 +37,84 @@ pub struct PortInfo {
     pub fixed_ips: Vec<(SubnetId, IpAddr)>,
 }
 
+/// What the operator allows of VIPs (contract 2.1, VIP rules 1 and 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipRules {
+    /// Whether a request may name a port.
+    pub allow_port_id: bool,
+    /// Whether a request may name a network.
+    pub allow_network_id: bool,
+    /// Whether a request may name a subnet.
+    pub allow_subnet_id: bool,
+    /// The networks that VIPs may be in; `None`: any.
+    pub valid_networks: Option<Vec<NetworkId>>,
+    /// Networks that VIPs may not be in.
+    pub denied_networks: Vec<NetworkId>,
+}
+
+impl Default for VipRules {
+    fn default() -> Self {
+        Self {
+            allow_port_id: true,
+            allow_network_id: true,
+            allow_subnet_id: true,
+            valid_networks: None,
+            denied_networks: Vec::new(),
+        }
+    }
+}
+
+impl VipRules {
+    /// Judges what a request names, before anything is looked up.
+    pub fn check_request(&self, request: &VipRequest) -> Result<(), Fault> {
+        let ways = [
+            ("vip_port_id", self.allow_port_id, request.port_id.is_some()),
+            (
+                "vip_network_id",
+                self.allow_network_id,
+                request.network_id.is_some(),
+            ),
+            (
+                "vip_subnet_id",
+                self.allow_subnet_id,
+                request.subnet_id.is_some(),
+            ),
+        ];
+        let denied = ways.iter().find(|(_, allowed, named)| *named && !*allowed);
+        if let Some((field, ..)) = denied {
+            return Err(Fault::invalid(format!(
+                "The use of {field} is disabled by the operator."
+            )));
+        }
+        if ways.iter().any(|(.., named)| *named) {
+            return Ok(());
+        }
+        let allowed = ways.iter().filter(|(_, allowed, _)| *allowed);
+        let allowed: Vec<&str> = allowed.map(|(field, ..)| *field).collect();
+        Err(Fault::invalid(format!(
+            "VIP must contain one of: {}.",
+            allowed.join(", ")
+        )))
+    }
+
+    /// Judges the network that was chosen. An availability zone's own list takes the place of the
+    /// configured one.
+    pub fn check_network(
+        &self,
+        id: NetworkId,
+        zone_networks: Option<&[NetworkId]>,
+    ) -> Result<(), Fault> {
+        let valid = zone_networks.or(self.valid_networks.as_deref());
+        let is_valid = valid.is_none_or(|valid| valid.contains(&id));
+        if is_valid && !self.denied_networks.contains(&id) {
+            return Ok(());
+        }
+        Err(Fault::invalid(format!(
+            "Network {id} is not allowed for VIPs."
+        )))
+    }
+}
+
 /// Chooses for the primary VIP and every further one, in that order. `port` is what was found under
 /// `vip_port_id`.
 pub fn choose(

@@ -163,6 +163,7 @@ pub(crate) fn tree() -> Tree {
             provider: "amphora".to_owned(),
             topology: Topology::Single,
             placement: lb_model::resource::Placement::default(),
+            vip_options: lb_model::resource::VipOptions::default(),
             generation: 9,
             failover_count: 2,
         },

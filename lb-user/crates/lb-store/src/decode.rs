@@ -9,7 +9,7 @@ use lb_model::{
     id::{L7PolicyId, ListenerId, LoadBalancerId, PoolId},
     resource::{
         Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Placement, Pool,
-        Vip,
+        Vip, VipOptions,
     },
     tree::Tree,
 };
@@ -186,6 +186,10 @@ pub(crate) fn load_balancer(
             availability_zone: read.opt_text("availability_zone")?,
             vip_vnic_type: read.parse("vip_vnic_type")?,
             member_sriov: read.bool("member_sriov")?,
+        },
+        vip_options: VipOptions {
+            qos_policy_id: read.opt_parse("vip_qos_policy_id")?,
+            sg_ids: read.json("vip_sg_ids")?,
         },
         generation: read.int("generation")?,
         failover_count: read.int("failover_count")?,

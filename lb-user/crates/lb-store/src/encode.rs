@@ -110,6 +110,8 @@ impl Encoder<'_> {
             .opt_text("availability_zone", it.placement.availability_zone.as_ref())
             .text("vip_vnic_type", it.placement.vip_vnic_type)
             .bool("member_sriov", it.placement.member_sriov)
+            .opt_text("vip_qos_policy_id", it.vip_options.qos_policy_id)
+            .json("vip_sg_ids", &it.vip_options.sg_ids)?
             .int("generation", counter(it.generation))
             .int("failover_count", counter(it.failover_count));
         self.push(row, &it.common);

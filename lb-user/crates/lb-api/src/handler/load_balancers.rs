@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, response::Response};
 use lb_model::{
     ctx::Ctx,
-    id::LoadBalancerId,
+    id::{LoadBalancerId, NetworkId},
     quota::Allowance,
     render,
     request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
@@ -69,8 +69,14 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let request = LoadBalancerCreate::parse(&call.document()?)?;
     let project = api.project_of_new(&call, request.project_id.as_deref())?;
     api.authorize(&call, Action::LoadBalancerPost, &project)?;
+    if request.vip_options.sg_ids.is_given() {
+        api.authorize(&call, Action::LoadBalancerPostVipSgIds, &project)?;
+    }
+    let rules = &api.config().vip_rules;
+    rules.check_request(&request.vip)?;
     let made = api.placement(&request).await?;
-    let needs = Needs::everything(request.secret_refs());
+    let zone_networks = made.vip_networks.as_deref().map(network_ids);
+    let needs = Needs::everything(request.secret_refs(), request.addresses());
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
     let vips = request.vip.clone();
@@ -78,6 +84,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let dry_run = dry_run(&call)?;
     let topology = made.topology;
     let build = |vips: Vips| {
+        rules.check_network(vips.vip.network_id, zone_networks.as_deref())?;
         let new = NewLoadBalancer {
             id,
             project_id: project.clone(),
@@ -125,6 +132,9 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
     let request = LoadBalancerUpdate::parse(&call.document()?)?;
     authorize(&api, &call, Action::LoadBalancerPut, id).await?;
+    if request.vip_options.sg_ids.is_given() {
+        authorize(&api, &call, Action::LoadBalancerPutVipSgIds, id).await?;
+    }
     let change =
         |tree: &mut Tree, ctx: &mut Ctx<'_>| tree.update_load_balancer(request.clone(), ctx);
     let (tree, ()) = api.change(id, &Needs::nothing(), change).await?;
@@ -155,6 +165,11 @@ pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Re
     .await?;
     tracing::info!(%id, cascade, "load balancer deleted");
     Ok(deleted())
+}
+
+/// The networks of an availability zone's list; what is no id names no network.
+fn network_ids(texts: &[String]) -> Vec<NetworkId> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 async fn find(api: &ApiState, call: &Call, action: Action) -> Result<Tree, ApiError> {

@@ -52,9 +52,11 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     api.authorize_part(&call, Action::MemberPost, owner, pool_id.not_found())
         .await?;
     let (tree, id) = api
-        .change(owner, &Needs::addresses(), |tree, ctx| {
-            tree.create_member(pool_id, request.clone(), ctx)
-        })
+        .change(
+            owner,
+            &Needs::addresses(request.addresses()),
+            |tree, ctx| tree.create_member(pool_id, request.clone(), ctx),
+        )
         .await?;
     Ok(created(KEY, &view(&tree, pool_id, id)?))
 }
@@ -66,9 +68,11 @@ pub(crate) async fn batch(State(api): State<ApiState>, call: Call) -> Result<Res
     let additive = call.flag("additive_only");
     api.authorize_part(&call, Action::MemberPut, owner, pool_id.not_found())
         .await?;
-    api.change(owner, &Needs::addresses(), |tree, ctx| {
-        tree.batch_members(pool_id, request.clone(), additive, ctx)
-    })
+    api.change(
+        owner,
+        &Needs::addresses(request.addresses()),
+        |tree, ctx| tree.batch_members(pool_id, request.clone(), additive, ctx),
+    )
     .await?;
     Ok(accepted())
 }
@@ -81,9 +85,11 @@ pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Re
     api.authorize_part(&call, Action::MemberPut, owner, pool_id.not_found())
         .await?;
     let (tree, ()) = api
-        .change(owner, &Needs::addresses(), |tree, ctx| {
-            tree.update_member(pool_id, id, request.clone(), ctx)
-        })
+        .change(
+            owner,
+            &Needs::addresses(request.addresses()),
+            |tree, ctx| tree.update_member(pool_id, id, request.clone(), ctx),
+        )
         .await?;
     Ok(updated(KEY, &view(&tree, pool_id, id)?))
 }
@@ -94,7 +100,7 @@ pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Re
     let id: MemberId = call.id(1, NAME)?;
     api.authorize_part(&call, Action::MemberDelete, owner, pool_id.not_found())
         .await?;
-    api.change(owner, &Needs::addresses(), |tree, ctx| {
+    api.change(owner, &Needs::nothing(), |tree, ctx| {
         tree.delete_member(pool_id, id, ctx)
     })
     .await?;

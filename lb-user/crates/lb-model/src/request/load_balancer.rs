@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     CommonFields, Given,
-    reader::{Reader, required},
+    reader::{Reader, required, shorten},
 };
 use crate::{
     defaults::TEXT_MAX,
@@ -36,8 +36,8 @@ pub struct LoadBalancerCreate {
     pub flavor_id: Option<FlavorId>,
     /// Availability zone, when named.
     pub availability_zone: Option<String>,
-    /// What no embedded driver can do yet; judged by [`crate::capability`].
-    pub external: ExternalOptions,
+    /// What is to be enforced on the VIPs.
+    pub vip_options: VipOptionsRequest,
     /// Listeners and pools of a single-call create.
     pub tree: TreeRequest,
 }
@@ -47,17 +47,17 @@ pub struct LoadBalancerCreate {
 pub struct LoadBalancerUpdate {
     /// Shared part.
     pub common: CommonFields,
-    /// What no embedded driver can do yet.
-    pub external: ExternalOptions,
+    /// What is to be enforced on the VIPs.
+    pub vip_options: VipOptionsRequest,
 }
 
-/// Options that need services which the embedded drivers stand in for.
+/// What a network service is to enforce on the VIPs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExternalOptions {
-    /// Neutron QoS policy.
-    pub vip_qos_policy_id: Option<Uuid>,
-    /// Neutron security groups.
-    pub vip_sg_ids: Vec<String>,
+pub struct VipOptionsRequest {
+    /// QoS policy.
+    pub qos_policy_id: Given<Uuid>,
+    /// Security groups.
+    pub sg_ids: Given<Vec<Uuid>>,
 }
 
 /// What was asked of the VIP. At least one of port, network and subnet is there.
@@ -95,7 +95,7 @@ impl LoadBalancerCreate {
         let provider = reader.string("provider", PROVIDER_MAX)?.into_value();
         let flavor_id = reader.uuid("flavor_id")?.into_value().map(FlavorId);
         let availability_zone = reader.text("availability_zone")?.into_value();
-        let external = ExternalOptions::read_mutable(&mut reader)?;
+        let vip_options = VipOptionsRequest::read(&mut reader)?;
         let tree = TreeRequest::read(&mut reader)?;
         reader.finish()?;
         vip.check()?;
@@ -106,7 +106,7 @@ impl LoadBalancerCreate {
             provider,
             flavor_id,
             availability_zone,
-            external,
+            vip_options,
             tree,
         })
     }
@@ -118,25 +118,44 @@ impl LoadBalancerCreate {
     }
 }
 
+impl LoadBalancerCreate {
+    /// The addresses of members that will be asked about ([`crate::ctx::Facts::forbidden`]).
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.tree.addresses()
+    }
+}
+
 impl LoadBalancerUpdate {
     /// Reads a request body.
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::envelope(body, "loadbalancer")?;
         let common = CommonFields::read(&mut reader)?;
-        let external = ExternalOptions::read_mutable(&mut reader)?;
+        let vip_options = VipOptionsRequest::read(&mut reader)?;
         reader.finish()?;
-        Ok(Self { common, external })
+        Ok(Self {
+            common,
+            vip_options,
+        })
     }
 }
 
-impl ExternalOptions {
-    fn read_mutable(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+impl VipOptionsRequest {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        let sg_ids = reader.texts("vip_sg_ids")?.try_map(|ids| {
+            let mut groups: Vec<Uuid> = Vec::with_capacity(ids.len());
+            for text in ids {
+                let group = text.parse().map_err(|_no_uuid| {
+                    Fault::option("vip_sg_ids", shorten(&text), "Every value must be a UUID.")
+                })?;
+                if !groups.contains(&group) {
+                    groups.push(group);
+                }
+            }
+            Ok(groups)
+        })?;
         Ok(Self {
-            vip_qos_policy_id: reader.uuid("vip_qos_policy_id")?.into_value(),
-            vip_sg_ids: match reader.texts("vip_sg_ids")? {
-                Given::Value(ids) => ids,
-                Given::Absent | Given::Null => Vec::new(),
-            },
+            qos_policy_id: reader.uuid("vip_qos_policy_id")?,
+            sg_ids,
         })
     }
 }
@@ -166,11 +185,6 @@ impl VipRequest {
     }
 
     fn check(&self) -> Result<(), Fault> {
-        if self.port_id.is_none() && self.network_id.is_none() && self.subnet_id.is_none() {
-            return Err(Fault::invalid(
-                "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.",
-            ));
-        }
         let mut seen: Vec<SubnetId> = self.subnet_id.into_iter().collect();
         for vip in &self.additional {
             if seen.contains(&vip.subnet_id) {

@@ -49,6 +49,11 @@ pub struct MemberBatch {
 }
 
 impl MemberCreate {
+    /// The addresses that will be asked about ([`crate::ctx::Facts::forbidden`]).
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        std::iter::once(self.address).chain(self.mutable.addresses())
+    }
+
     /// Reads a request body.
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         Self::read(Reader::envelope(body, "member")?)
@@ -74,6 +79,11 @@ impl MemberCreate {
 }
 
 impl MemberUpdate {
+    /// The addresses that will be asked about.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.monitor_address.value().copied().into_iter()
+    }
+
     /// Reads a request body.
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::envelope(body, "member")?;
@@ -94,6 +104,11 @@ impl MemberUpdate {
 }
 
 impl MemberBatch {
+    /// The addresses that will be asked about.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.members.iter().flat_map(MemberCreate::addresses)
+    }
+
     /// Reads a request body.
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::object(body, "the request body")?;

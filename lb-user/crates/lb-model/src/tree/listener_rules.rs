@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Tree;
+use super::{Tree, vip_options::check_filtered};
 use crate::{
     ctx::Facts,
     enums::{ClientAuthentication, ListenerProtocol},
@@ -164,6 +164,9 @@ fn allowed_cidrs(tree: &Tree, listener: &Listener) -> Result<(), Fault> {
             listener.allowed_cidrs.len(),
             format!("At most {} CIDRs.", limits::ALLOWED_CIDRS_MAX),
         ));
+    }
+    if !listener.allowed_cidrs.is_empty() {
+        check_filtered(&tree.load_balancer)?;
     }
     for cidr in &listener.allowed_cidrs {
         if !families.contains(&cidr.addr().is_ipv4()) {

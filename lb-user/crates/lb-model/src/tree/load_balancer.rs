@@ -8,7 +8,7 @@ use crate::{
     id::LoadBalancerId,
     quota::QuotaClass,
     request::{LoadBalancerCreate, LoadBalancerUpdate},
-    resource::{LoadBalancer, Placement, Vip},
+    resource::{LoadBalancer, Placement, Vip, VipOptions},
     status::Event,
     tree::{Tree, begin, new_common},
 };
@@ -51,15 +51,16 @@ impl Tree {
                 provider: new.provider,
                 topology: new.topology,
                 placement: new.placement,
+                vip_options: VipOptions::default(),
                 generation: 1,
                 failover_count: 0,
             },
             listeners: Vec::new(),
             pools: Vec::new(),
         };
+        tree.set_vip_options(request.vip_options, ctx.facts.vip_options)?;
         request.tree.plant(&mut tree, ctx)?;
         capability::placement(&tree.load_balancer.placement, ctx.facts)?;
-        capability::external(&request.external)?;
         Ok(tree)
     }
 
@@ -72,7 +73,7 @@ impl Tree {
         self.atomically(|tree| {
             tree.begin_own(Event::Change, ctx)?;
             request.common.apply(&mut tree.load_balancer.common);
-            capability::external(&request.external)
+            tree.set_vip_options(request.vip_options, ctx.facts.vip_options)
         })
     }
 

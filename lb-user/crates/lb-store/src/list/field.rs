@@ -52,7 +52,7 @@ const LOAD_BALANCER: &[Field] = &[
     field("vip_port_id", "t.vip_port_id", Kind::Id),
     field("vip_subnet_id", "t.vip_subnet_id", Kind::Id),
     field("vip_network_id", "t.vip_network_id", Kind::Id),
-    field("vip_qos_policy_id", NULL, Kind::Id),
+    field("vip_qos_policy_id", "t.vip_qos_policy_id", Kind::Id),
     field("vip_vnic_type", "t.vip_vnic_type", Kind::Text),
     field("provider", "t.provider", Kind::Text),
     field("topology", "t.topology", Kind::Text),

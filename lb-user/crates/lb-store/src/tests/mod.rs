@@ -202,6 +202,7 @@ pub(crate) fn bare(id: LoadBalancerId, name: &str, topology: Topology, vips: Vip
             additional_vips: vips.additional,
             provider: "amphora".into(),
             topology,
+            vip_options: lb_model::resource::VipOptions::default(),
             placement: lb_model::resource::Placement::default(),
             generation: 1,
             failover_count: 0,
