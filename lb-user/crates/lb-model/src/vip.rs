@@ -81,18 +81,13 @@ impl VipRules {
             ),
         ];
         let denied = ways.iter().find(|(_, allowed, named)| *named && !*allowed);
-        if let Some((field, ..)) = denied {
-            return Err(Fault::invalid(format!(
-                "The use of {field} is disabled by the operator."
-            )));
-        }
-        if ways.iter().any(|(.., named)| *named) {
+        let Some((field, ..)) = denied else {
             return Ok(());
-        }
+        };
         let allowed = ways.iter().filter(|(_, allowed, _)| *allowed);
         let allowed: Vec<&str> = allowed.map(|(field, ..)| *field).collect();
         Err(Fault::invalid(format!(
-            "VIP must contain one of: {}.",
+            "The use of {field} is disabled by the operator; VIP must contain one of: {}.",
             allowed.join(", ")
         )))
     }
