@@ -30,6 +30,11 @@ pub(crate) fn accepted() -> Response {
     StatusCode::ACCEPTED.into_response()
 }
 
+/// `PUT` of a quota: 202 with what it has become.
+pub(crate) fn accepted_with(key: &str, view: &Value) -> Response {
+    (StatusCode::ACCEPTED, Json(json!({key: view}))).into_response()
+}
+
 /// `DELETE`: 204.
 pub(crate) fn deleted() -> Response {
     StatusCode::NO_CONTENT.into_response()

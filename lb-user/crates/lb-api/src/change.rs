@@ -4,7 +4,7 @@
 //! for it ([`crate::ApiConfig::settle_wait`]) instead of sending the client into a retry loop; only
 //! what stays PENDING_* is answered with 409.
 
-use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, quota::Allowance, tree::Tree};
+use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, tree::Tree};
 use lb_store::StoreError;
 use tokio::{
     sync::watch,
@@ -33,13 +33,13 @@ impl ApiState {
             let now = self.now();
             let done = self
                 .store()
-                .change_tree(owner, |tree| {
+                .change_tree_within(owner, needs.limits(self), |tree, quota| {
                     was_pending = tree.load_balancer.common.provisioning_status.is_pending();
                     let mut ctx = Ctx {
                         now,
                         new_id: &mut new_id,
                         facts: &facts,
-                        quota: Allowance::unlimited(),
+                        quota,
                     };
                     let done = operation(tree, &mut ctx)?;
                     Ok((tree.clone(), done))

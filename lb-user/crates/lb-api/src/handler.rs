@@ -2,7 +2,9 @@
 //! of lb-model inside [`crate::state::ApiState::change`], and shows the result.
 
 pub(crate) mod amphorae;
+pub(crate) mod availability_zones;
 pub(crate) mod events;
+pub(crate) mod flavors;
 pub(crate) mod health_monitors;
 pub(crate) mod l7policies;
 pub(crate) mod l7rules;
@@ -11,8 +13,9 @@ pub(crate) mod load_balancers;
 pub(crate) mod members;
 pub(crate) mod operator;
 pub(crate) mod pools;
+pub(crate) mod providers;
+pub(crate) mod quotas;
 pub(crate) mod secrets;
-pub(crate) mod service;
 
 use lb_model::{fault::Fault, id::LoadBalancerId, tree::Tree};
 

@@ -12,7 +12,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use lb_store::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+use lb_store::{Direction, ListError, ListQuery, Page, Resource, Rows, TagFilter};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -41,11 +41,26 @@ const SORT_KEYS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) page: Page,
+    frame: Frame,
+}
+
+/// Where a page stands, which is what its links are made of.
+#[derive(Debug)]
+pub(crate) struct Frame {
     limit: u32,
     has_marker: bool,
     reverse: bool,
     base: Option<String>,
     paged: bool,
+}
+
+impl From<ListError> for ApiError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Store(error) => error.into(),
+            request => Self::invalid(format!("{request}.")),
+        }
+    }
 }
 
 impl ApiState {
@@ -57,26 +72,28 @@ impl ApiState {
         resource: Resource,
         project: Option<String>,
     ) -> Result<Listing, ApiError> {
-        let on = self.config().front.listing;
+        let (query, frame) = self.rows_query(call, resource, project)?;
+        let page = self.store().list(&query).await?;
+        Ok(Listing { page, frame })
+    }
+
+    /// The list that a call asks for, for whoever runs it.
+    pub(crate) fn rows_query(
+        &self,
+        call: &Call,
+        resource: Resource,
+        project: Option<String>,
+    ) -> Result<(ListQuery, Frame), ApiError> {
         let (limit, mut query) = self.list_query(call, resource)?;
         query.project_id = project;
-        let page = self
-            .store()
-            .list(&query)
-            .await
-            .map_err(|error| match error {
-                ListError::Store(error) => error.into(),
-                request => ApiError::invalid(format!("{request}.")),
-            })?;
-        let has_marker = query.marker.is_some();
-        Ok(Listing {
+        let frame = Frame {
             base: self.config().front.api_base_uri.clone(),
-            paged: on.pagination,
-            page,
+            paged: self.config().front.listing.pagination,
             limit,
-            has_marker,
+            has_marker: query.marker.is_some(),
             reverse: query.page_reverse,
-        })
+        };
+        Ok((query, frame))
     }
 
     /// The arguments understood. Those that the operator switched off are not looked at.
@@ -86,7 +103,7 @@ impl ApiState {
         let mut items = self.config().page_items_max;
         if on.pagination {
             items = limit(call, items)?;
-            query.marker = marker(call)?;
+            query.marker = marker(call, resource)?;
             query.page_reverse = call.argument("page_reverse") == Some("True");
             query.limit = Some(items);
         }
@@ -109,34 +126,71 @@ impl Listing {
         plural: &str,
         views: impl Iterator<Item = Value>,
     ) -> Response {
+        let ids = &self.page.ids;
+        let ends = (
+            ids.first().map(ToString::to_string),
+            ids.last().map(ToString::to_string),
+        );
+        let keys = [plural, &format!("{plural}_links")];
+        self.frame.answer(call, keys, views, ends, self.page.more)
+    }
+}
+
+impl Frame {
+    /// The answer of a list of rows; `keys` are those of the list and of its links.
+    pub(crate) fn rows<T>(
+        &self,
+        call: &Call,
+        rows: &Rows<T>,
+        keys: [&str; 2],
+        views: impl Iterator<Item = Value>,
+    ) -> Response {
+        let key = |item: Option<&(String, T)>| item.map(|(key, _)| key.clone());
+        let ends = (key(rows.items.first()), key(rows.items.last()));
+        self.answer(call, keys, views, ends, rows.more)
+    }
+
+    fn answer(
+        &self,
+        call: &Call,
+        [list, links]: [&str; 2],
+        views: impl Iterator<Item = Value>,
+        ends: (Option<String>, Option<String>),
+        more: bool,
+    ) -> Response {
         let items: Vec<Value> = views.map(|view| select(call, view)).collect();
         let mut answer = Map::new();
-        answer.insert(plural.to_owned(), Value::Array(items));
-        answer.insert(format!("{plural}_links"), Value::Array(self.links(call)));
+        answer.insert(list.to_owned(), Value::Array(items));
+        answer.insert(links.to_owned(), Value::Array(self.links(call, ends, more)));
         Json(answer).into_response()
     }
 
-    fn links(&self, call: &Call) -> Vec<Value> {
+    fn links(
+        &self,
+        call: &Call,
+        (first, last): (Option<String>, Option<String>),
+        more: bool,
+    ) -> Vec<Value> {
         if !self.paged {
             return Vec::new();
         }
         let (next, previous) = if self.reverse {
-            (self.has_marker, self.page.more)
+            (self.has_marker, more)
         } else {
-            (self.page.more, self.has_marker)
+            (more, self.has_marker)
         };
         let mut links = Vec::new();
-        if let Some(last) = self.page.ids.last().filter(|_| next) {
-            links.push(json!({"rel": "next", "href": self.href(call, last, false)}));
+        if let Some(last) = last.filter(|_| next) {
+            links.push(json!({"rel": "next", "href": self.href(call, &last, false)}));
         }
-        if let Some(first) = self.page.ids.first().filter(|_| previous) {
-            links.push(json!({"rel": "previous", "href": self.href(call, first, true)}));
+        if let Some(first) = first.filter(|_| previous) {
+            links.push(json!({"rel": "previous", "href": self.href(call, &first, true)}));
         }
         links
     }
 
     /// The client's own URL with another marker: everything else it asked for stays.
-    fn href(&self, call: &Call, marker: &Uuid, reverse: bool) -> String {
+    fn href(&self, call: &Call, marker: &str, reverse: bool) -> String {
         let origin = self.base.as_deref().map(|base| base.trim_end_matches('/'));
         let origin = origin.unwrap_or(call.origin());
         let mut href = format!("{origin}{}?limit={}", call.path(), self.limit);
@@ -149,7 +203,7 @@ impl Listing {
             }
         }
         href.push_str("&marker=");
-        encode(&mut href, &marker.to_string());
+        encode(&mut href, marker);
         if reverse {
             href.push_str("&page_reverse=True");
         }
@@ -261,10 +315,14 @@ fn limit(call: &Call, items_max: u32) -> Result<u32, ApiError> {
     }
 }
 
-fn marker(call: &Call) -> Result<Option<Uuid>, ApiError> {
+/// A marker is an id, but where objects are known by a name.
+fn marker(call: &Call, resource: Resource) -> Result<Option<String>, ApiError> {
     let text = call.argument("marker");
-    text.map(str::parse)
-        .transpose()
+    if matches!(resource, Resource::Quota | Resource::AvailabilityZone) {
+        return Ok(text.map(str::to_owned));
+    }
+    let id = text.map(str::parse::<Uuid>).transpose();
+    id.map(|id| id.map(|id| id.to_string()))
         .map_err(|_not_a_uuid| ApiError::invalid("The marker is not the id of an object."))
 }
 

@@ -34,7 +34,7 @@ impl ApiState {
         };
         let mut flavor_provider = None;
         if let Some(id) = request.flavor_id {
-            let found = None;
+            let found = self.store().flavor_fact(id).await?;
             let (fact, data) = FlavorFact::usable(found, id)?;
             made.topology = data.loadbalancer_topology.unwrap_or(config.topology);
             made.placement.vip_vnic_type = data.vip_vnic_type();
@@ -42,7 +42,7 @@ impl ApiState {
             flavor_provider = Some(fact.profile.provider_name);
         }
         if let Some(name) = &request.availability_zone {
-            let found = None;
+            let found = self.store().availability_zone_fact(name).await?;
             let (_, data) = AvailabilityZoneFact::usable(found, name)?;
             made.vip_networks = data.valid_vip_networks;
         }

@@ -10,13 +10,12 @@ use tower::ServiceBuilder;
 
 use crate::{
     auth::authenticate,
-    call::Call,
     discovery, edge,
     error::ApiError,
     front::{cors, healthcheck},
     handler::{
-        amphorae, events, health_monitors, l7policies, l7rules, listeners, load_balancers, members,
-        operator, pools, secrets, service,
+        amphorae, availability_zones, events, flavors, health_monitors, l7policies, l7rules,
+        listeners, load_balancers, members, operator, pools, providers, quotas, secrets,
     },
     network::{self, ports},
     state::ApiState,
@@ -146,35 +145,65 @@ fn layer_7_routes() -> Router<ApiState> {
 }
 
 fn service_routes() -> Router<ApiState> {
-    let routes = Router::new()
-        .route("/providers", get(service::providers))
+    Router::new()
+        .route("/providers", get(providers::list))
         .route(
             "/providers/{name}/flavor_capabilities",
-            get(service::not_implemented),
+            get(providers::flavor_capabilities),
         )
         .route(
             "/providers/{name}/availability_zone_capabilities",
-            get(service::not_implemented),
+            get(providers::availability_zone_capabilities),
         )
-        .route("/quotas", get(service::quotas))
+        .route("/quotas", get(quotas::list))
         .route(
             "/quotas/{project_id}",
-            get(service::quota)
-                .put(service::not_implemented)
-                .delete(service::not_implemented),
+            get(quotas::show).put(quotas::update).delete(quotas::delete),
         )
-        .route("/quotas/{project_id}/default", get(service::quota));
-    service::ABSENT.into_iter().fold(routes, |routes, kind| {
-        let list = get(async move || kind.list());
-        let one = get(async move |call: Call| kind.show(&call));
-        let write = async move || kind.write();
-        routes
-            .route(&format!("/{}", kind.path), list.post(write))
-            .route(
-                &format!("/{}/{{id}}", kind.path),
-                one.put(write).delete(write),
-            )
-    })
+        .route("/quotas/{project_id}/default", get(quotas::defaults))
+        .merge(flavor_routes())
+        .merge(availability_zone_routes())
+}
+
+fn flavor_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/flavors", get(flavors::list).post(flavors::create))
+        .route(
+            "/flavors/{id}",
+            get(flavors::show)
+                .put(flavors::update)
+                .delete(flavors::delete),
+        )
+        .route(
+            "/flavorprofiles",
+            get(flavors::list_profiles).post(flavors::create_profile),
+        )
+        .route(
+            "/flavorprofiles/{id}",
+            get(flavors::show_profile)
+                .put(flavors::update_profile)
+                .delete(flavors::delete_profile),
+        )
+}
+
+fn availability_zone_routes() -> Router<ApiState> {
+    use availability_zones as zones;
+    Router::new()
+        .route("/availabilityzones", get(zones::list).post(zones::create))
+        .route(
+            "/availabilityzones/{name}",
+            get(zones::show).put(zones::update).delete(zones::delete),
+        )
+        .route(
+            "/availabilityzoneprofiles",
+            get(zones::list_profiles).post(zones::create_profile),
+        )
+        .route(
+            "/availabilityzoneprofiles/{id}",
+            get(zones::show_profile)
+                .put(zones::update_profile)
+                .delete(zones::delete_profile),
+        )
 }
 
 fn amphora_routes() -> Router<ApiState> {

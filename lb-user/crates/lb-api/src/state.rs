@@ -5,13 +5,17 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use lb_model::{
     address::{ForbiddenAddresses, plain},
     ctx::Facts,
+    quota::PerClass,
     secret_refs::SecretRefs,
     time::Timestamp,
 };
 use lb_store::{Store, StoreError, Which};
 use uuid::Uuid;
 
-use crate::{config::ApiConfig, error::ApiError, front::healthcheck::Health, streams::Streams};
+use crate::{
+    auth::AuthStrategy, config::ApiConfig, error::ApiError, front::healthcheck::Health,
+    streams::Streams,
+};
 
 /// Store, settings, clock and source of ids. Cheap to clone.
 #[derive(Clone)]
@@ -76,6 +80,13 @@ impl ApiState {
         (self.0.now)()
     }
 
+    /// The limits of projects that have none of their own; `None`: quotas are not in force, as
+    /// without authentication.
+    pub(crate) fn limits(&self) -> Option<&PerClass<i64>> {
+        let config = self.config();
+        (config.auth_strategy != AuthStrategy::Noauth).then_some(&config.quota_defaults)
+    }
+
     /// What is known of the world now, as far as an operation needs it.
     pub(crate) async fn facts(&self, needs: &Needs) -> Result<Facts, ApiError> {
         let store = self.store();
@@ -125,6 +136,7 @@ impl ApiState {
 pub(crate) struct Needs {
     addresses: Option<Vec<IpAddr>>,
     secrets: SecretRefs,
+    quota: bool,
 }
 
 impl Needs {
@@ -154,7 +166,21 @@ impl Needs {
         Self {
             addresses: Some(asked.collect()),
             secrets: references,
+            quota: true,
         }
+    }
+
+    /// And what the project may still create.
+    pub(crate) fn counted(self) -> Self {
+        Self {
+            quota: true,
+            ..self
+        }
+    }
+
+    /// The limits that the operation is under; `None`: it creates nothing, or nothing is counted.
+    pub(crate) fn limits<'a>(&self, api: &'a ApiState) -> Option<&'a PerClass<i64>> {
+        api.limits().filter(|_| self.quota)
     }
 }
 

@@ -63,10 +63,10 @@ pub enum StoreError {
 }
 
 /// SQLSTATE classes and codes (PostgreSQL) that mean the server is not there: connections broken,
-/// shutting down, starting, too many, or too slow.
-const UNAVAILABLE: &[&str] = &["08", "57P", "57014", "25P03", "53300"];
-/// Serialization failure, deadlock, a lock not had in time, a schema that changed under a statement.
-const CONTENDED: &[&str] = &["40001", "40P01", "55P03", "0A000"];
+/// shutting down, starting, too many, or too slow; a lock not had in time.
+const UNAVAILABLE: &[&str] = &["08", "57P", "57014", "25P03", "53300", "55P03"];
+/// Serialization failure, deadlock, a schema that changed under a statement.
+const CONTENDED: &[&str] = &["40001", "40P01", "0A000"];
 /// A text that the database cannot hold (it has a NUL character).
 const NO_TEXT: &[&str] = &["22021", "22P05"];
 
@@ -90,6 +90,27 @@ impl From<sqlx::Error> for StoreError {
             Self::Unavailable(error)
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl StoreError {
+    /// Another row has the value already.
+    pub(crate) fn is_unique_violation(&self) -> bool {
+        self.database()
+            .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+
+    /// A row that is referred to is not there, or one that is referred to would go.
+    pub(crate) fn is_foreign_key_violation(&self) -> bool {
+        self.database()
+            .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+    }
+
+    fn database(&self) -> Option<&dyn sqlx::error::DatabaseError> {
+        match self {
+            Self::Database(error) => error.as_database_error(),
+            _ => None,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! Left out on purpose: the rules of the resources (lb-model), what becomes of a change (lb-control).
 
 mod amphora;
+mod availability_zone;
 mod capability;
 mod changes;
 mod db;
@@ -19,6 +20,7 @@ mod decode;
 mod encode;
 pub mod error;
 pub mod event;
+mod flavor;
 mod host;
 mod ipam;
 pub mod list;
@@ -26,6 +28,7 @@ mod lock;
 pub mod network;
 pub mod observed;
 pub mod ports;
+mod quota;
 
 pub mod secret;
 mod settings;
@@ -41,7 +44,7 @@ pub use db::{DatabaseSettings, DatabaseUrl, UrlError};
 pub use error::{NetworkError, SecretError, StoreError};
 pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;
-pub use list::{Direction, ListError, ListQuery, Page, Resource, TagFilter, Views};
+pub use list::{Direction, ListError, ListQuery, Page, Resource, Rows, TagFilter, Views};
 pub use lock::StateLock;
 pub use network::{
     AllocationPool, CatalogError, Near, Network, NetworkCatalog, NetworkDriver, NoopNetworks,
@@ -49,6 +52,7 @@ pub use network::{
 };
 pub use observed::Stats;
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
+pub use quota::OwnLimits;
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
 pub use user_port::{NewPort, USER_PORTS_MAX, UserPort};

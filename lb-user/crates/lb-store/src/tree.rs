@@ -14,6 +14,7 @@ use lb_model::{
         HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId,
         SecretId,
     },
+    quota::{Allowance, PerClass, QuotaClass},
     request::load_balancer::VipRequest,
     time::Timestamp,
     tree::Tree,
@@ -28,12 +29,13 @@ use crate::{
         Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
         Ordinals, POOLS, encode,
     },
-    error::StoreError,
+    error::{NetworkError, StoreError},
     event,
     ipam::load_ports,
     lock::{Attempts, lock_row},
     observed::load_health,
     ports::Port,
+    quota,
     sql::Reader,
     store::Store,
     vip::Vips,
@@ -86,9 +88,31 @@ impl Store {
     where
         F: FnMut(Vips) -> Result<Tree, Fault> + Send,
     {
+        let build = |vips, _unlimited| build(vips);
+        self.create_tree_within(id, project_id, vips, topology, None, build)
+            .await
+    }
+
+    /// [`Store::create_tree`] where quotas are in force: `limits` are the defaults, and `build` is
+    /// handed what the project may still create.
+    ///
+    /// # Errors
+    /// As [`Store::create_tree`]. A met quota is told before an address that is taken.
+    pub async fn create_tree_within<F>(
+        &self,
+        id: LoadBalancerId,
+        project_id: &str,
+        vips: &VipRequest,
+        topology: Topology,
+        limits: Option<&PerClass<i64>>,
+        mut build: F,
+    ) -> Result<Tree, StoreError>
+    where
+        F: FnMut(Vips, Allowance) -> Result<Tree, Fault> + Send,
+    {
         let mut attempts = Attempts::default();
         loop {
-            let created = self.try_create(id, project_id, vips, topology, &mut build);
+            let created = self.try_create(id, project_id, vips, topology, limits, &mut build);
             let done = match created.await {
                 Ok((transaction, tree)) => self.commit_change(transaction, id).await.map(|()| tree),
                 Err(error) => Err(error),
@@ -100,24 +124,25 @@ impl Store {
         }
     }
 
-    /// Does everything that [`Store::create_tree`] does, quota and addresses included, and takes it
+    /// Does everything that [`Store::create_tree_within`] does, quota and addresses included, and takes it
     /// back: the tree is what would have been made.
     ///
     /// # Errors
-    /// As [`Store::create_tree`].
+    /// As [`Store::create_tree_within`].
     pub async fn rehearse_tree<F>(
         &self,
         id: LoadBalancerId,
         project_id: &str,
         vips: &VipRequest,
         topology: Topology,
+        limits: Option<&PerClass<i64>>,
         mut build: F,
     ) -> Result<Tree, StoreError>
     where
-        F: FnMut(Vips) -> Result<Tree, Fault> + Send,
+        F: FnMut(Vips, Allowance) -> Result<Tree, Fault> + Send,
     {
         let (transaction, tree) = self
-            .try_create(id, project_id, vips, topology, &mut build)
+            .try_create(id, project_id, vips, topology, limits, &mut build)
             .await?;
         transaction.rollback().await?;
         Ok(tree)
@@ -129,23 +154,34 @@ impl Store {
         project_id: &str,
         vips: &VipRequest,
         topology: Topology,
+        limits: Option<&PerClass<i64>>,
         build: &mut F,
     ) -> Result<(Transaction, Tree), StoreError>
     where
-        F: FnMut(Vips) -> Result<Tree, Fault> + Send,
+        F: FnMut(Vips, Allowance) -> Result<Tree, Fault> + Send,
     {
         let mut transaction = self.begin_write().await?;
+        let allowance = quota::allowance(&mut transaction, project_id, limits).await?;
         let vips = self
             .reserve_vips(&mut transaction, id, project_id, vips, topology)
-            .await?;
-        let tree = build(vips)?;
+            .await
+            .map_err(|error| quota_first(error, allowance))?;
+        let tree = build(vips, allowance)?;
         if tree.load_balancer.id != id {
             return Err(StoreError::Internal(
                 "the tree has another id than its addresses",
             ));
         }
         let encoded = encode(&tree, &Ordinals::new())?;
-        save(&mut transaction, id, &Encoded::default(), encoded).await?;
+        save(&mut transaction, id, &Encoded::default(), encoded)
+            .await
+            .map_err(|error| {
+                if error.is_foreign_key_violation() {
+                    let gone = "The flavor or the availability zone does not exist any more.";
+                    return Fault::invalid(gone).into();
+                }
+                error
+            })?;
         self.reconcile_ports(&mut transaction, &tree).await?;
         event::record(&mut transaction, &event::created(&tree)).await?;
         Ok((transaction, tree))
@@ -188,18 +224,42 @@ impl Store {
         F: FnMut(&mut Tree) -> Result<T, Fault> + Send,
         T: Send,
     {
+        let change = |tree: &mut Tree, _unlimited| change(tree);
+        self.change_tree_within(id, None, change).await
+    }
+
+    /// [`Store::change_tree`] where quotas are in force: `limits` are the defaults, and `change` is
+    /// handed what the project may still create.
+    ///
+    /// # Errors
+    /// As [`Store::change_tree`].
+    pub async fn change_tree_within<T, F>(
+        &self,
+        id: LoadBalancerId,
+        limits: Option<&PerClass<i64>>,
+        mut change: F,
+    ) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut Tree, Allowance) -> Result<T, Fault> + Send,
+        T: Send,
+    {
         let mut attempts = Attempts::default();
         loop {
-            match self.try_change(id, &mut change).await {
+            match self.try_change(id, limits, &mut change).await {
                 Err(error) if attempts.again(&error) => {}
                 done => return done,
             }
         }
     }
 
-    async fn try_change<T, F>(&self, id: LoadBalancerId, change: &mut F) -> Result<T, StoreError>
+    async fn try_change<T, F>(
+        &self,
+        id: LoadBalancerId,
+        limits: Option<&PerClass<i64>>,
+        change: &mut F,
+    ) -> Result<T, StoreError>
     where
-        F: FnMut(&mut Tree) -> Result<T, Fault> + Send,
+        F: FnMut(&mut Tree, Allowance) -> Result<T, Fault> + Send,
         T: Send,
     {
         let mut transaction = self.begin_write().await?;
@@ -210,7 +270,9 @@ impl Store {
         } = load(&mut transaction, &[id]).await?;
         let before = trees.remove(&id).ok_or_else(|| id.not_found())?;
         let mut after = before.clone();
-        let value = change(&mut after)?;
+        let project_id = &before.load_balancer.project_id;
+        let allowance = quota::allowance(&mut transaction, project_id, limits).await?;
+        let value = change(&mut after, allowance)?;
         if after.load_balancer.id != id {
             return Err(StoreError::Internal("a change must not change the id"));
         }
@@ -385,6 +447,17 @@ pub(crate) const STATEMENTS: &[&str] = &[
     FORGET_HEALTH,
     "DELETE FROM l7rules WHERE id = $1",
 ];
+
+/// A met quota stands before an address that is taken (contract 3.4: 403 beats 409).
+fn quota_first(error: StoreError, mut allowance: Allowance) -> StoreError {
+    if !matches!(error, StoreError::Network(NetworkError::AddressInUse(_))) {
+        return error;
+    }
+    match allowance.take(QuotaClass::LoadBalancer, 1) {
+        Err(met) => met.into(),
+        Ok(()) => error,
+    }
+}
 
 async fn remove(connection: &mut Connection, id: LoadBalancerId) -> Result<bool, StoreError> {
     let done = query(DELETE_TREE)

@@ -50,7 +50,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     api.authorize_part(&call, Action::HealthMonitorPost, owner, owner.not_found())
         .await?;
     let (tree, id) = api
-        .change(owner, &Needs::nothing(), |tree, ctx| {
+        .change(owner, &Needs::nothing().counted(), |tree, ctx| {
             tree.create_health_monitor(request.clone(), ctx)
         })
         .await?;

@@ -52,7 +52,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     api.authorize_part(&call, Action::L7RulePost, owner, policy_id.not_found())
         .await?;
     let (tree, id) = api
-        .change(owner, &Needs::nothing(), |tree, ctx| {
+        .change(owner, &Needs::nothing().counted(), |tree, ctx| {
             tree.create_l7rule(policy_id, request.clone(), ctx)
         })
         .await?;

@@ -56,7 +56,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let owner = request.loadbalancer_id;
     api.authorize_part(&call, Action::ListenerPost, owner, owner.not_found())
         .await?;
-    let needs = Needs::secrets(request.secret_refs());
+    let needs = Needs::secrets(request.secret_refs()).counted();
     let (tree, id) = api
         .change(owner, &needs, |tree, ctx| {
             tree.create_listener(request.clone(), ctx)

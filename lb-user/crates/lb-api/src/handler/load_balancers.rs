@@ -4,7 +4,7 @@ use axum::{Json, extract::State, response::Response};
 use lb_model::{
     ctx::Ctx,
     id::{LoadBalancerId, NetworkId},
-    quota::Allowance,
+    quota::{Allowance, QuotaClass},
     render,
     request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
     tree::{NewLoadBalancer, Tree},
@@ -80,10 +80,13 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
     let vips = request.vip.clone();
+    let limits = api.limits();
     let now = api.now();
     let dry_run = dry_run(&call)?;
     let topology = made.topology;
-    let build = |vips: Vips| {
+    let build = |vips: Vips, quota: Allowance| {
+        // A met quota is told before a network that is not allowed.
+        Allowance::clone(&quota).take(QuotaClass::LoadBalancer, 1)?;
         rules.check_network(vips.vip.network_id, zone_networks.as_deref())?;
         let new = NewLoadBalancer {
             id,
@@ -101,19 +104,19 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
                 now,
                 new_id: &mut new_id,
                 facts: &facts,
-                quota: Allowance::unlimited(),
+                quota,
             },
         )
     };
     let store = api.store();
     if dry_run {
         let tree = store
-            .rehearse_tree(id, &project, &vips, topology, build)
+            .rehearse_tree(id, &project, &vips, topology, limits, build)
             .await?;
         return Ok(updated(KEY, &render::load_balancer_expanded(&tree)));
     }
     let tree = store
-        .create_tree(id, &project, &vips, topology, build)
+        .create_tree_within(id, &project, &vips, topology, limits, build)
         .await?;
     tracing::info!(%id, project, vip = %tree.load_balancer.vip.address, "load balancer created");
     Ok(created(KEY, &render::load_balancer_expanded(&tree)))

@@ -54,7 +54,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let (tree, id) = api
         .change(
             owner,
-            &Needs::addresses(request.addresses()),
+            &Needs::addresses(request.addresses()).counted(),
             |tree, ctx| tree.create_member(pool_id, request.clone(), ctx),
         )
         .await?;
@@ -70,7 +70,7 @@ pub(crate) async fn batch(State(api): State<ApiState>, call: Call) -> Result<Res
         .await?;
     api.change(
         owner,
-        &Needs::addresses(request.addresses()),
+        &Needs::addresses(request.addresses()).counted(),
         |tree, ctx| tree.batch_members(pool_id, request.clone(), additive, ctx),
     )
     .await?;

@@ -58,7 +58,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let (tree, id) = api
         .change(
             owner,
-            &Needs::secrets(request.secret_refs()),
+            &Needs::secrets(request.secret_refs()).counted(),
             |tree, ctx| tree.create_pool(request.clone(), ctx),
         )
         .await?;

@@ -194,6 +194,56 @@ const AMPHORA: &[Field] = &[
     field("updated_at", "t.updated_at", Kind::Time),
 ];
 
+const QUOTA: &[Field] = &[
+    field("project_id", "t.project_id", Kind::Text),
+    field("loadbalancer", "t.loadbalancer", Kind::Int),
+    field("load_balancer", "t.loadbalancer", Kind::Int),
+    field("listener", "t.listener", Kind::Int),
+    field("pool", "t.pool", Kind::Int),
+    field("member", "t.member", Kind::Int),
+    field("healthmonitor", "t.healthmonitor", Kind::Int),
+    field("health_monitor", "t.healthmonitor", Kind::Int),
+    field("l7policy", "t.l7policy", Kind::Int),
+    field("l7rule", "t.l7rule", Kind::Int),
+];
+
+const FLAVOR: &[Field] = &[
+    field("id", "t.id", Kind::Id),
+    field("name", "t.name", Kind::Text),
+    field("description", "t.description", Kind::Text),
+    field("enabled", "t.enabled", Kind::Bool),
+    field("flavor_profile_id", "t.flavor_profile_id", Kind::Id),
+];
+
+const FLAVOR_PROFILE: &[Field] = &[
+    field("id", "t.id", Kind::Id),
+    field("name", "t.name", Kind::Text),
+    field("provider_name", "t.provider_name", Kind::Text),
+    field("flavor_data", "t.flavor_data", Kind::Text),
+];
+
+const AVAILABILITY_ZONE: &[Field] = &[
+    field("name", "t.name", Kind::Text),
+    field("description", "t.description", Kind::Text),
+    field("enabled", "t.enabled", Kind::Bool),
+    field(
+        "availability_zone_profile_id",
+        "t.availability_zone_profile_id",
+        Kind::Id,
+    ),
+];
+
+const AVAILABILITY_ZONE_PROFILE: &[Field] = &[
+    field("id", "t.id", Kind::Id),
+    field("name", "t.name", Kind::Text),
+    field("provider_name", "t.provider_name", Kind::Text),
+    field(
+        "availability_zone_data",
+        "t.availability_zone_data",
+        Kind::Text,
+    ),
+];
+
 impl Resource {
     /// The attribute of this name.
     pub(super) fn field(self, name: &str) -> Option<Field> {
@@ -211,6 +261,11 @@ impl Resource {
             Self::L7Policy => (COMMON, L7POLICY),
             Self::L7Rule(_) => (COMMON, L7RULE),
             Self::Amphora => (AMPHORA, [].as_slice()),
+            Self::Quota => (QUOTA, [].as_slice()),
+            Self::Flavor => (FLAVOR, [].as_slice()),
+            Self::FlavorProfile => (FLAVOR_PROFILE, [].as_slice()),
+            Self::AvailabilityZone => (AVAILABILITY_ZONE, [].as_slice()),
+            Self::AvailabilityZoneProfile => (AVAILABILITY_ZONE_PROFILE, [].as_slice()),
         };
         common.iter().chain(own)
     }
@@ -225,6 +280,11 @@ impl Resource {
             Self::HealthMonitor => "health_monitors t",
             Self::L7Policy => "l7policies t",
             Self::L7Rule(_) => "l7rules t",
+            Self::Quota => "quotas t",
+            Self::Flavor => "flavors t",
+            Self::FlavorProfile => "flavor_profiles t",
+            Self::AvailabilityZone => "availability_zones t",
+            Self::AvailabilityZoneProfile => "availability_zone_profiles t",
             Self::Amphora => {
                 "amphorae t JOIN load_balancers l ON l.id = t.load_balancer_id \
                  LEFT JOIN ports p ON p.amphora_id = t.id AND p.subnet_id = l.vip_subnet_id"
@@ -232,11 +292,47 @@ impl Resource {
         }
     }
 
-    /// Whose project a row is.
-    pub(super) const fn project(self) -> &'static str {
+    /// What a marker names a row by.
+    pub(super) const fn key(self) -> &'static str {
         match self {
-            Self::Amphora => "l.project_id",
-            _tree => "t.project_id",
+            Self::Quota => "project_id",
+            Self::AvailabilityZone => "name",
+            _other => "id",
+        }
+    }
+
+    /// What rows are sorted by after what was asked for; the last is unique.
+    pub(super) const fn default_order(self) -> &'static [&'static str] {
+        match self {
+            Self::Quota => &["project_id"],
+            Self::AvailabilityZone => &["name"],
+            Self::Flavor | Self::FlavorProfile | Self::AvailabilityZoneProfile => &["id"],
+            _tree => &["created_at", "id"],
+        }
+    }
+
+    /// Whether its objects have tags.
+    pub(super) const fn is_tagged(self) -> bool {
+        !matches!(
+            self,
+            Self::Amphora
+                | Self::Quota
+                | Self::Flavor
+                | Self::FlavorProfile
+                | Self::AvailabilityZone
+                | Self::AvailabilityZoneProfile
+        )
+    }
+
+    /// Whose project a row is; `None`: nobody's.
+    pub(super) const fn project(self) -> Option<&'static str> {
+        match self {
+            Self::Amphora => Some("l.project_id"),
+            Self::Flavor
+            | Self::FlavorProfile
+            | Self::AvailabilityZone
+            | Self::AvailabilityZoneProfile => None,
+            _tree => Some("t.project_id"),
         }
     }
 }

@@ -4,9 +4,12 @@
 //! Pages follow each other by key, not by offset: a marker is an object, and the next page begins
 //! behind the place where it stands in the order asked for.
 
+mod catalog;
 mod field;
 mod query;
 mod view;
+
+pub use self::catalog::Rows;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +51,16 @@ pub enum Resource {
     L7Rule(L7PolicyId),
     /// Amphorae.
     Amphora,
+    /// Projects' own limits, by project.
+    Quota,
+    /// Flavors.
+    Flavor,
+    /// Flavor profiles.
+    FlavorProfile,
+    /// Availability zones, by name.
+    AvailabilityZone,
+    /// Availability zone profiles.
+    AvailabilityZoneProfile,
 }
 
 /// Which way to sort.
@@ -85,8 +98,9 @@ pub struct ListQuery {
     pub tags: Vec<TagFilter>,
     /// Attributes by API name. `created_at` and `id` are added at the end.
     pub sort: Vec<(String, Direction)>,
-    /// The object before the page (behind it, with `page_reverse`).
-    pub marker: Option<Uuid>,
+    /// The object before the page (behind it, with `page_reverse`), by id; a quota by its project, an
+    /// availability zone by its name.
+    pub marker: Option<String>,
     /// Largest number of objects. `None`: all.
     pub limit: Option<u32>,
     /// The page before the marker instead of the one behind it. Its order is the same.
@@ -129,7 +143,7 @@ pub enum ListError {
     },
     /// The marker does not exist.
     #[error("marker {0} does not exist")]
-    UnknownMarker(Uuid),
+    UnknownMarker(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

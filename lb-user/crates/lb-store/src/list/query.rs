@@ -31,7 +31,7 @@ struct SortKey {
 pub(super) async fn run(pool: &Pool, query: &ListQuery) -> Result<(Vec<Row>, bool), ListError> {
     let keys = sort_keys(query)?;
     let mut sql = select(query)?;
-    if let Some(marker) = query.marker {
+    if let Some(marker) = &query.marker {
         let place = marker_place(pool, query.resource, marker, &keys).await?;
         sql.push(" AND ");
         push_behind(&mut sql, &keys, &place);
@@ -65,14 +65,17 @@ pub(super) async fn one(
 fn select(query: &ListQuery) -> Result<Builder, ListError> {
     let resource = query.resource;
     let mut sql = start(resource);
-    if let Some(project_id) = &query.project_id {
-        sql.push(format_args!(" AND {} = ", resource.project()))
+    if let (Some(project_id), Some(column)) = (&query.project_id, resource.project()) {
+        sql.push(format_args!(" AND {column} = "))
             .push_bind(project_id.clone());
     }
     for (name, value) in &query.filters {
         let unknown = || ListError::UnknownFilter(name.clone());
         let field = resource.field(name).ok_or_else(unknown)?;
         push_filter(&mut sql, field, value)?;
+    }
+    if !query.tags.is_empty() && !resource.is_tagged() {
+        return Err(ListError::UnknownFilter("tags".to_owned()));
     }
     for filter in &query.tags {
         push_tags(&mut sql, filter);
@@ -182,7 +185,8 @@ fn sort_keys(query: &ListQuery) -> Result<Vec<SortKey>, ListError> {
         .sort
         .iter()
         .map(|(name, direction)| (name.as_str(), *direction));
-    let always = [("created_at", Direction::Asc), ("id", Direction::Asc)];
+    let always = query.resource.default_order().iter();
+    let always = always.map(|name| (*name, Direction::Asc));
     for (name, direction) in asked.chain(always) {
         let unknown = || ListError::UnknownSortKey(name.to_owned());
         let field = query.resource.field(name).ok_or_else(unknown)?;
@@ -212,18 +216,19 @@ fn sort_sql(field: &Field) -> String {
 async fn marker_place(
     pool: &Pool,
     resource: Resource,
-    marker: Uuid,
+    marker: &str,
     keys: &[SortKey],
 ) -> Result<Vec<Operand>, ListError> {
     let columns: Vec<String> = keys.iter().map(|key| sort_sql(&key.field)).collect();
     let mut sql = Builder::new(format!(
-        "SELECT {} FROM {} WHERE t.id = ",
+        "SELECT {} FROM {} WHERE t.{} = ",
         columns.join(", "),
         resource.source(),
+        resource.key(),
     ));
-    sql.push_bind(marker.to_string());
+    sql.push_bind(marker);
     let found = sql.build().fetch_optional(pool).await?;
-    let row = found.ok_or(ListError::UnknownMarker(marker))?;
+    let row = found.ok_or(ListError::UnknownMarker(marker.to_owned()))?;
     let mut place = Vec::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
         let operand = match key.field.kind {
@@ -294,6 +299,11 @@ pub(crate) fn every_statement() -> Vec<String> {
         Resource::L7Policy,
         Resource::L7Rule(L7PolicyId(Uuid::nil())),
         Resource::Amphora,
+        Resource::Quota,
+        Resource::Flavor,
+        Resource::FlavorProfile,
+        Resource::AvailabilityZone,
+        Resource::AvailabilityZoneProfile,
     ];
     let mut statements = Vec::new();
     for resource in resources {
@@ -306,10 +316,14 @@ pub(crate) fn every_statement() -> Vec<String> {
             };
             query.project_id = Some("p".into());
             query.filters = vec![(field.name.into(), value.into())];
-            query.tags = vec![
-                TagFilter::All(vec!["a".into()]),
-                TagFilter::NotAny(vec!["b".into()]),
-            ];
+            query.tags = if !resource.is_tagged() {
+                Vec::new()
+            } else {
+                vec![
+                    TagFilter::All(vec!["a".into()]),
+                    TagFilter::NotAny(vec!["b".into()]),
+                ]
+            };
             query.sort = vec![(field.name.into(), Direction::Desc)];
             let keys = sort_keys(&query).unwrap();
             let place: Vec<Operand> = keys.iter().map(|_key| Operand::Int(1)).collect();

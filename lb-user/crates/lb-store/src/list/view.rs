@@ -55,6 +55,11 @@ impl Resource {
             Self::Amphora => {
                 return "t.id AS id, t.load_balancer_id AS load_balancer_id".to_owned();
             }
+            Self::Quota
+            | Self::Flavor
+            | Self::FlavorProfile
+            | Self::AvailabilityZone
+            | Self::AvailabilityZoneProfile => return "t.*".to_owned(),
         };
         format!("t.*, {TAGS}, {own}")
     }
@@ -70,7 +75,12 @@ pub(super) fn views(resource: Resource, rows: &[Row]) -> Result<Views, StoreErro
         Resource::HealthMonitor => Views::HealthMonitors(each(HEALTH_MONITORS, rows, one_monitor)?),
         Resource::L7Policy => Views::L7Policies(each(L7POLICIES, rows, one_policy)?),
         Resource::L7Rule(_) => Views::L7Rules(each(L7RULES, rows, one_rule)?),
-        Resource::Amphora => Views::None,
+        Resource::Amphora
+        | Resource::Quota
+        | Resource::Flavor
+        | Resource::FlavorProfile
+        | Resource::AvailabilityZone
+        | Resource::AvailabilityZoneProfile => Views::None,
     })
 }
 

@@ -161,7 +161,7 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
             if !page.more {
                 break;
             }
-            query.marker = page.ids.last().copied();
+            query.marker = page.ids.last().map(ToString::to_string);
         }
         assert_eq!(seen, *expected, "{sort:?}");
         let all = store
@@ -172,14 +172,14 @@ async fn pages_follow_each_other_both_ways_in_every_order() {
             })
             .await
             .unwrap();
-        query.marker = all.ids.last().copied();
+        query.marker = all.ids.last().map(ToString::to_string);
         query.page_reverse = true;
         let page = store.list(&query).await.unwrap();
         assert_eq!(names(&page), expected[2..4], "{sort:?} backwards");
         assert!(page.more);
     }
     let mut query = ListQuery::all(Resource::LoadBalancer);
-    query.marker = Some(Uuid::nil());
+    query.marker = Some(Uuid::nil().to_string());
     assert!(matches!(
         store.list(&query).await,
         Err(ListError::UnknownMarker(_))

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    amphora, capability, encode, event, host, ipam, list, observed, secret, settings, sql, tree,
-    user_port,
+    amphora, availability_zone, capability, encode, event, flavor, host, ipam, list, observed,
+    quota, secret, settings, sql, tree, user_port,
 };
 
 on_both! {
@@ -19,7 +19,10 @@ async fn every_statement_prepares() {
     let fixed = [
         amphora::STATEMENTS,
         event::STATEMENTS,
+        availability_zone::STATEMENTS,
         capability::STATEMENTS,
+        flavor::STATEMENTS,
+        quota::STATEMENTS,
         host::STATEMENTS,
         ipam::STATEMENTS,
         observed::STATEMENTS,
