@@ -11,6 +11,8 @@ mod bad_input;
 mod batch;
 mod beyond;
 #[cfg(test)]
+mod flavors;
+#[cfg(test)]
 mod front_door;
 mod front_settings;
 #[cfg(test)]
@@ -23,6 +25,8 @@ mod listing;
 mod load_balancer;
 #[cfg(test)]
 mod networks;
+#[cfg(test)]
+mod quotas;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
