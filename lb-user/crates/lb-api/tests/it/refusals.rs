@@ -4,7 +4,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Api, SUBNET_V4};
+use crate::support::Api;
 
 /// Sends a change and wants it refused by field and value, with nothing changed.
 async fn refused(api: &Api, verb: Method, path: &str, body: Value, field: &str, value: &str) {
