@@ -9,6 +9,8 @@ use lb_model::id::NetworkId;
 
 use super::{ConfigError, Controller, Network, network_named, reader::Section};
 
+const SERVERS: &str =
+    "host:port of the server's controller.sync_listen, of several separated by commas";
 const BPF_DIR: &str = "/run/lbaas/bpf";
 const DRAIN_TIMEOUT_SECS: u64 = 30;
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
@@ -20,7 +22,7 @@ const INTERFACE_CHARS_MAX: usize = 15;
 pub(crate) struct Agent {
     /// Names the host; the name in the agent's certificate.
     pub(crate) host: String,
-    /// Where the server's `sync_listen` is reached, `host:port`.
+    /// Where the servers' `sync_listen` are reached, `host:port`, several separated by commas.
     pub(crate) server: String,
     /// Directory with ca.pem, agent.pem and agent.key.
     pub(crate) credentials: PathBuf,
@@ -51,17 +53,16 @@ impl Agent {
     ) -> Result<Self, ConfigError> {
         let host = read_host(&mut section)?;
         let server: String = section
-            .parsed("server", "host:port of the server's controller.sync_listen")?
+            .parsed("server", SERVERS)?
             .unwrap_or_else(|| controller.sync_listen.to_string());
-        let has_port = server
-            .rsplit_once(':')
-            .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
-        if !has_port {
-            return Err(section.wrong(
-                "server",
-                Some(format!("{server:?}")),
-                "must be host:port of the server's controller.sync_listen",
-            ));
+        let has_port = |one: &str| {
+            one.trim()
+                .rsplit_once(':')
+                .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if !server.split(',').all(has_port) {
+            let value = Some(format!("{server:?}"));
+            return Err(section.wrong("server", value, format!("must be {SERVERS}")));
         }
         let credentials = section
             .parsed(

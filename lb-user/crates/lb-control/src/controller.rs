@@ -11,7 +11,7 @@ use lb_model::{capability::CapabilitySet, id::LoadBalancerId, spec::LoadBalancer
 use lb_store::{Head, Store};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{error::ControlError, observed::Unwritten};
+use crate::{error::ControlError, heads::Heads, observed::Unwritten};
 
 /// Name of the setting that holds the host chosen first.
 const HOST_SETTING: &str = "placement_host";
@@ -36,10 +36,9 @@ pub struct Settings {
 pub struct Controller {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    pub(crate) heads: Heads,
     /// There is something in [`Memory::unwritten`].
     pub(crate) to_write: Notify,
-    /// Held while the first host is chosen.
-    choosing: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
 }
 
@@ -55,6 +54,8 @@ pub(crate) struct Memory {
     pub(crate) pending: HashMap<LoadBalancerId, (u64, Instant)>,
     /// Counters and health that are not written yet.
     pub(crate) unwritten: Unwritten,
+    /// The host chosen first; never another.
+    first_host: Option<String>,
     /// When hosts were last written down, with which addresses.
     seen: HashMap<String, (Instant, BTreeSet<IpAddr>)>,
     /// What each host declared last.
@@ -69,10 +70,10 @@ impl Controller {
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
+            heads: Heads::new(&store),
             store,
             settings,
             to_write: Notify::new(),
-            choosing: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
         })
     }
@@ -138,19 +139,18 @@ impl Controller {
         if let Some(configured) = &self.settings.host {
             return Ok(configured == host);
         }
-        if let Some(first) = self.store.setting(HOST_SETTING).await? {
-            return Ok(first == host);
+        let known = self.memory().first_host.clone();
+        let first = match known {
+            Some(first) => first,
+            // Hosts that ask for the first time at the same moment, of whichever server: one is first.
+            None => self.store.setting_or(HOST_SETTING, host).await?,
+        };
+        let is_first = first == host;
+        let mut memory = self.memory();
+        if memory.first_host.is_none() {
+            tracing::info!(host = first, "load balancers are placed on the first host");
+            memory.first_host = Some(first);
         }
-        // Hosts that ask for the first time at the same moment: one of them is first.
-        let _alone = self.choosing.lock().await;
-        if let Some(first) = self.store.setting(HOST_SETTING).await? {
-            return Ok(first == host);
-        }
-        self.store.set_setting(HOST_SETTING, host).await?;
-        tracing::info!(
-            host,
-            "load balancers are placed on the first host that asked"
-        );
-        Ok(true)
+        Ok(is_first)
     }
 }

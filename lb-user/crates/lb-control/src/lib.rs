@@ -9,12 +9,13 @@
 //! the store is kept; what is in memory spares work and may be lost. It never serves users.
 //!
 //! Left out for now: several hosts for one load balancer, moving amphorae between hosts, leases of
-//! hosts, several servers on one database.
+//! hosts.
 
 mod controller;
 mod converge;
 mod error;
 mod gather;
+mod heads;
 mod health;
 mod observed;
 mod reports;

@@ -4,7 +4,7 @@
 //! Most reports say nothing new. One that was folded in without changing anything is remembered and
 //! costs nothing until it, or the load balancer, differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lb_model::{
     enums::ProvisioningStatus,
@@ -15,24 +15,17 @@ use lb_plan::fold::{self, Circumstances};
 use lb_store::{AmphoraUpdate, Carried, EventKind, Head, NewEvent, StoreError, now};
 use lb_wire::message::ReportRequest;
 
-use crate::{controller::Controller, error::ControlError, gather::gather};
+use crate::{controller::Controller, error::ControlError, gather::gather, heads::Known};
 
 impl Controller {
     /// Takes in a whole report. Statuses first: someone may wait for ACTIVE, nobody for counters.
     pub(crate) async fn fold(&self, request: &ReportRequest) -> Result<(), ControlError> {
         let takes_new = self.is_placed_on(&request.host).await?;
-        let heads: BTreeMap<LoadBalancerId, Head> = self
-            .store
-            .heads()
-            .await?
-            .into_iter()
-            .map(|head| (head.id, head))
-            .collect();
-        for id in &request.removed {
-            if let Some(head) = heads.get(id) {
-                self.removed(&request.host, takes_new, head).await?;
-            }
+        // Another server may have been asked for the end a moment ago: read, not remembered.
+        for head in self.store.heads_of(&request.removed).await? {
+            self.removed(&request.host, takes_new, &head).await?;
         }
+        let heads = self.heads_reported(request).await?;
         let mut carried = Vec::with_capacity(request.load_balancers.len());
         for report in &request.load_balancers {
             let Some(head) = heads.get(&report.id) else {
@@ -47,12 +40,20 @@ impl Controller {
             }
         }
         self.observe(&request.host, carried);
-        let mut memory = self.memory();
-        memory.folded.retain(|id, _| heads.contains_key(id));
-        memory.pending.retain(|id, _| heads.contains_key(id));
-        memory.unbuildable.retain(|id, _| heads.contains_key(id));
-        drop(memory);
         Ok(())
+    }
+
+    /// Where the load balancers of a report stand; forgets what was remembered of those that are
+    /// gone.
+    async fn heads_reported(&self, request: &ReportRequest) -> Result<Known, ControlError> {
+        let look = self.heads.look(&self.store).await?;
+        let known = look.known();
+        let mut memory = self.memory();
+        memory.folded.retain(|id, _| known.contains_key(id));
+        memory.unbuildable.retain(|id, _| known.contains_key(id));
+        let reported = request.load_balancers.iter();
+        let heads = reported.filter_map(|report| known.get(&report.id));
+        Ok(heads.map(|head| (head.id, head.clone())).collect())
     }
 
     /// `false`: it is not this host's.

@@ -74,18 +74,14 @@ impl Controller {
         let takes_new = self.is_placed_on(&request.host).await?;
         let mut response = SyncResponse::default();
         let mut bytes = 0;
-        for head in self.store.heads().await? {
+        for head in self.differing(request).await? {
             if head.provisioning_status == ProvisioningStatus::PendingDelete {
-                if !request.removing.contains(&head.id)
-                    && self
-                        .is_carried_by(&request.host, takes_new, head.id)
-                        .await?
+                if self
+                    .is_carried_by(&request.host, takes_new, head.id)
+                    .await?
                 {
                     response.gone.push(head.id);
                 }
-                continue;
-            }
-            if !is_newer(&head, request) {
                 continue;
             }
             let Some(spec) = self.spec_for(&request.host, takes_new, head.id).await? else {
@@ -100,6 +96,16 @@ impl Controller {
             }
         }
         Ok(response)
+    }
+
+    /// The load balancers that stand otherwise here than the request says.
+    async fn differing(&self, request: &SyncRequest) -> Result<Vec<Head>, ControlError> {
+        let look = self.heads.look(&self.store).await?;
+        let differs = |head: &&Head| match head.provisioning_status {
+            ProvisioningStatus::PendingDelete => !request.removing.contains(&head.id),
+            _kept => is_newer(head, request),
+        };
+        Ok(look.known().values().filter(differs).cloned().collect())
     }
 
     /// Whether a load balancer is this host's.

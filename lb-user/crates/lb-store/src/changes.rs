@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, fmt::Display, sync::Weak, time::Duration};
 use lb_model::id::LoadBalancerId;
 use sqlx::postgres::PgListener;
 use tokio::sync::{
-    broadcast::{self, error::RecvError},
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
     watch,
 };
 use uuid::Uuid;
@@ -55,22 +58,33 @@ impl Hints {
             Ok(Hint::Everything) | Err(RecvError::Lagged(_)) => everything = true,
             Err(RecvError::Closed) => return None,
         }
+        match self.take() {
+            Changed::These(more) if !everything => {
+                these.extend(more);
+                Some(Changed::These(these))
+            }
+            _missed => Some(Changed::Everything),
+        }
+    }
+
+    /// What was told since it was last asked; maybe nothing.
+    pub fn take(&mut self) -> Changed {
+        let mut these = BTreeSet::new();
+        let mut everything = false;
         loop {
             match self.0.try_recv() {
                 Ok(Hint::LoadBalancer(id)) => {
                     these.insert(id);
                 }
-                Ok(Hint::Everything) | Err(broadcast::error::TryRecvError::Lagged(_)) => {
-                    everything = true;
-                }
-                Err(_no_more) => break,
+                Ok(Hint::Everything) | Err(TryRecvError::Lagged(_)) => everything = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        Some(if everything {
+        if everything {
             Changed::Everything
         } else {
             Changed::These(these)
-        })
+        }
     }
 }
 
@@ -98,6 +112,11 @@ impl Feed {
 
     pub(crate) fn count(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
+    }
+
+    /// This process among others.
+    pub(crate) fn origin(&self) -> String {
+        self.origin.to_string()
     }
 
     /// What other servers are told.

@@ -17,7 +17,7 @@ use sqlx::migrate::Migrator;
 
 pub(crate) use crate::sql::{Builder, query, query_scalar};
 pub(crate) use connection::{Connection, On, Pool, Transaction};
-pub(crate) use postgres::{listener, notify};
+pub(crate) use postgres::{clock, listener, notify};
 pub(crate) use row::{Cell, Row};
 pub use url::{DatabaseUrl, UrlError};
 

@@ -23,6 +23,7 @@ pub mod event;
 mod flavor;
 mod host;
 mod ipam;
+mod lease;
 pub mod list;
 mod lock;
 pub mod network;

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::{
     amphora::{self, AmphoraRow},
-    db::{Connection, Transaction, query, query_scalar},
-    decode::{Loaded, load},
+    db::{Builder, Connection, Row, Transaction, query, query_scalar},
+    decode::{Loaded, load, push_ids},
     encode::{
         Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
         Ordinals, POOLS, encode,
@@ -52,6 +52,8 @@ pub struct Head {
     pub generation: u64,
     /// Where it stands.
     pub provisioning_status: ProvisioningStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
     /// Last change.
     pub updated_at: Option<Timestamp>,
 }
@@ -67,6 +69,28 @@ pub struct Carried {
     pub ports: Vec<Port>,
     /// Last known health; a member never probed is not in it.
     pub member_health: HashMap<MemberId, bool>,
+}
+
+/// Load balancers asked for in one statement.
+const HEADS_AT_ONCE: usize = 512;
+
+macro_rules! select_heads {
+    () => {
+        "SELECT id, project_id, generation, provisioning_status, created_at, updated_at \
+         FROM load_balancers"
+    };
+}
+
+fn head(row: &Row) -> Result<Head, StoreError> {
+    let read = Reader::new(LOAD_BALANCERS, row);
+    Ok(Head {
+        id: read.parse("id")?,
+        project_id: read.text("project_id")?,
+        generation: read.int("generation")?,
+        provisioning_status: read.parse("provisioning_status")?,
+        created_at: read.time("created_at")?,
+        updated_at: read.opt_time("updated_at")?,
+    })
 }
 
 impl Store {
@@ -338,20 +362,26 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
-        let rows = query(SELECT_HEADS)
+        let rows = query(concat!(select_heads!(), " ORDER BY id"))
             .fetch_all(&self.inner.database.read)
             .await?;
-        let heads = rows.iter().map(|row| {
-            let read = Reader::new(LOAD_BALANCERS, row);
-            Ok(Head {
-                id: read.parse("id")?,
-                project_id: read.text("project_id")?,
-                generation: read.int("generation")?,
-                provisioning_status: read.parse("provisioning_status")?,
-                updated_at: read.opt_time("updated_at")?,
-            })
-        });
-        heads.collect()
+        rows.iter().map(head).collect()
+    }
+
+    /// These load balancers in short; one that is gone is left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn heads_of(&self, ids: &[LoadBalancerId]) -> Result<Vec<Head>, StoreError> {
+        let mut heads = Vec::with_capacity(ids.len());
+        for some in ids.chunks(HEADS_AT_ONCE) {
+            let mut query = Builder::new(concat!(select_heads!(), " WHERE id IN ("));
+            push_ids(&mut query, some);
+            let rows = query.build().fetch_all(&self.inner.database.read).await?;
+            let read: Result<Vec<Head>, _> = rows.iter().map(head).collect();
+            heads.extend(read?);
+        }
+        Ok(heads)
     }
 
     /// The project that a load balancer belongs to.
@@ -412,8 +442,6 @@ owners!(
 
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
 pub(crate) const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
-const SELECT_HEADS: &str = "SELECT id, project_id, generation, provisioning_status, updated_at \
-     FROM load_balancers ORDER BY id";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
 const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
 const INSERT_TAG: &str =
@@ -437,7 +465,7 @@ const DELETES: &[(&str, &str)] = &[
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&str] = &[
     LOCK_TREE,
-    SELECT_HEADS,
+    select_heads!(),
     SELECT_PROJECT,
     DELETE_TREE,
     DELETE_TAGS,

@@ -1,8 +1,9 @@
 //! The agent's side of the wire: one HTTP/2 connection that carries the held sync and the reports
 //! beside it, made anew when it breaks.
 //!
-//! Each call tries once; a caller that loops gets the back-off for free, since after a failed
-//! attempt to connect the next one waits here.
+//! Each call tries every server once, beginning with the one that answered last: any of them may be
+//! asked anything. A caller that loops gets the back-off for free, since after a round without a
+//! connection the next one waits here.
 
 use std::{
     fmt, future::Future, io, net::TcpStream as StdTcpStream, pin::Pin, sync::Arc, time::Duration,
@@ -66,9 +67,9 @@ impl Dialer for DirectDialer {
     }
 }
 
-/// The connection to a server.
+/// The connection to one of the servers.
 pub struct SyncClient {
-    server: String,
+    servers: Vec<String>,
     tls: Arc<ClientConfig>,
     dialer: Arc<dyn Dialer>,
     link: Mutex<Link>,
@@ -77,6 +78,8 @@ pub struct SyncClient {
 /// The connection, or when the next attempt is allowed.
 struct Link {
     sender: Option<SendRequest<Full<Bytes>>>,
+    /// Which server is tried first.
+    current: usize,
     next_attempt: Instant,
     backoff: Duration,
 }
@@ -84,27 +87,32 @@ struct Link {
 impl fmt::Debug for SyncClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SyncClient")
-            .field("server", &self.server)
+            .field("servers", &self.servers)
             .finish_non_exhaustive()
     }
 }
 
 impl SyncClient {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `servers`: `host:port`, several separated by commas.
     ///
     /// # Errors
     /// Credentials that TLS cannot use.
     pub fn new(
         credentials: &Credentials,
-        server: impl Into<String>,
+        servers: impl Into<String>,
         dialer: Arc<dyn Dialer>,
     ) -> Result<Self, WireError> {
         Ok(Self {
-            server: server.into(),
+            servers: servers
+                .into()
+                .split(',')
+                .map(|server| server.trim().to_owned())
+                .collect(),
             tls: tls::client_config(credentials)?,
             dialer,
             link: Mutex::new(Link {
                 sender: None,
+                current: 0,
                 next_attempt: Instant::now(),
                 backoff: BACKOFF_MIN,
             }),
@@ -166,40 +174,44 @@ impl SyncClient {
         }
         link.sender = None;
         tokio::time::sleep_until(link.next_attempt).await;
-        let attempt = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
-        let error = match attempt {
-            Ok(Ok(sender)) => {
-                tracing::info!(server = self.server, "connected to the server");
-                link.sender = Some(sender.clone());
-                link.backoff = BACKOFF_MIN;
-                // A server that accepts and hangs up is not hammered either.
-                link.next_attempt = Instant::now() + BACKOFF_MIN;
-                return Ok(sender);
-            }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => WireError::Timeout {
-                seconds: CONNECT_TIMEOUT.as_secs(),
-            },
-        };
+        let mut failed = WireError::TlsSetup("no server is named".to_owned());
+        let count = self.servers.len();
+        let first = link.current;
+        let round = self.servers.iter().cycle().skip(first).take(count);
+        for (server, place) in round.zip(first..) {
+            let attempt = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(server)).await;
+            failed = match attempt {
+                Ok(Ok(sender)) => {
+                    tracing::info!(server, "connected to the server");
+                    link.sender = Some(sender.clone());
+                    link.current = place % count;
+                    link.backoff = BACKOFF_MIN;
+                    // A server that accepts and hangs up is not hammered either.
+                    link.next_attempt = Instant::now() + BACKOFF_MIN;
+                    return Ok(sender);
+                }
+                Ok(Err(error)) => error,
+                Err(_elapsed) => WireError::Timeout {
+                    seconds: CONNECT_TIMEOUT.as_secs(),
+                },
+            };
+            tracing::debug!(server, error = %failed, "no connection");
+        }
         link.next_attempt = Instant::now() + link.backoff;
         link.backoff = (link.backoff * 2).min(BACKOFF_MAX);
-        Err(error)
+        Err(failed)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, WireError> {
+    async fn connect(&self, server: &str) -> Result<SendRequest<Full<Bytes>>, WireError> {
         let connect = |source| WireError::Connect {
-            server: self.server.clone(),
+            server: server.to_owned(),
             source,
         };
         let tls_error = |source| WireError::Tls {
-            server: self.server.clone(),
+            server: server.to_owned(),
             source,
         };
-        let stream = self
-            .dialer
-            .dial(self.server.clone())
-            .await
-            .map_err(connect)?;
+        let stream = self.dialer.dial(server.to_owned()).await.map_err(connect)?;
         stream.set_nonblocking(true).map_err(connect)?;
         let stream = TcpStream::from_std(stream).map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;

@@ -212,6 +212,63 @@ async fn the_client_finds_a_restarted_server_by_itself() -> Outcome {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_server_that_ends_is_replaced_by_another_at_once() -> Outcome {
+    let state = tempfile::tempdir()?;
+    let ca = CertificateAuthority::open(state.path())?;
+    let first = serve(&ca, "127.0.0.1:0").await?;
+    let second = serve(&ca, "127.0.0.1:0").await?;
+    let servers = format!("{}, {}", first.address, second.address);
+    let credentials = ca.issue_agent("host-a")?;
+    let client = SyncClient::new(&credentials, servers, Arc::new(DirectDialer))?;
+    client.report(&report_request("host-a")).await?;
+    assert_eq!(
+        first
+            .handler
+            .reports
+            .lock()
+            .map_err(|e| e.to_string())?
+            .len(),
+        1
+    );
+
+    first.shutdown.cancel();
+    let told = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            drop(client.report(&report_request("host-a")).await);
+            let told = second.handler.reports.lock().map(|told| told.len());
+            if told.is_ok_and(|told| told > 0) {
+                return;
+            }
+        }
+    });
+    told.await?;
+    Ok(())
+}
+
+#[test]
+fn servers_that_start_together_make_one_ca() -> Outcome {
+    let state = tempfile::tempdir()?;
+    let open = || {
+        let opened = CertificateAuthority::open(state.path());
+        opened.map(|ca| {
+            let ensured = ca.ensure_agent(state.path(), "host-a").is_ok();
+            (ca.certificate_pem().to_owned(), ensured)
+        })
+    };
+    let made = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8).map(|_server| scope.spawn(open)).collect();
+        starts
+            .into_iter()
+            .filter_map(|start| start.join().ok())
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    assert_eq!(made.len(), 8);
+    assert!(made.iter().all(|one| *one == made[0] && one.1));
+    read_agent_credentials(&state.path().join("agents/host-a"))?;
+    Ok(())
+}
+
 #[test]
 fn the_ca_survives_a_restart_and_keeps_good_credentials() -> Outcome {
     let state = tempfile::tempdir()?;

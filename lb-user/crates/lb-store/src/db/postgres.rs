@@ -11,7 +11,10 @@ use sqlx::{
 use super::{
     Database, DatabaseSettings, DatabaseUrl, Pool, STATEMENTS_KEPT, Transaction, migrations,
 };
-use crate::{error::StoreError, sql::query};
+use crate::{
+    error::StoreError,
+    sql::{query, query_scalar},
+};
 
 /// Where hints are sent.
 const CHANNEL: &str = "lbaas_changed";
@@ -25,6 +28,7 @@ const LIMITS: [(&str, &str); 3] = [
     ("statement_timeout", "60000"),
 ];
 
+const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now";
 const NOTIFY: &str = "SELECT pg_notify('lbaas_changed', $1)";
 
 pub(super) async fn open(
@@ -77,6 +81,15 @@ pub(crate) async fn notify(transaction: &mut Transaction, text: String) -> Resul
         query(NOTIFY).bind(text).execute(transaction).await?;
     }
     Ok(())
+}
+
+/// The database's clock, in microseconds; `None` on SQLite, which has no other servers.
+pub(crate) async fn clock(transaction: &mut Transaction) -> Result<Option<i64>, StoreError> {
+    if !transaction.is_postgres() {
+        return Ok(None);
+    }
+    let now = query_scalar(CLOCK).fetch_one(transaction).await?;
+    Ok(Some(now))
 }
 
 /// A connection of its own that hears what other servers tell; `None` on SQLite.

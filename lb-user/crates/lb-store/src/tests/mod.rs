@@ -27,6 +27,7 @@ mod events;
 mod lists;
 mod observed;
 mod secrets;
+mod servers;
 mod statements;
 mod trees;
 

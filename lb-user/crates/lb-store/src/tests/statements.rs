@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    amphora, availability_zone, capability, encode, event, flavor, host, ipam, list, observed,
+    amphora, availability_zone, capability, encode, event, flavor, host, ipam, lease, list, observed,
     quota, secret, settings, sql, tree, user_port,
 };
 
@@ -25,6 +25,7 @@ async fn every_statement_prepares() {
         quota::STATEMENTS,
         host::STATEMENTS,
         ipam::STATEMENTS,
+        lease::STATEMENTS,
         observed::STATEMENTS,
         secret::STATEMENTS,
         settings::STATEMENTS,
