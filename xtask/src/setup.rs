@@ -54,6 +54,9 @@ pub fn setup(scope: Scope) -> anyhow::Result<()> {
     if scope == Scope::Everything && !has_venv() {
         packages.push("python3-venv");
     }
+    if scope == Scope::Everything && !has_postgres() {
+        packages.push("postgresql");
+    }
     if scope == Scope::Everything {
         check_kernel()?;
     }
@@ -92,6 +95,22 @@ fn has_bpf_linker() -> bool {
 
 fn has_venv() -> bool {
     shell::output("python3", ["-c", "import venv, ensurepip"]).is_ok()
+}
+
+/// Debian keeps PostgreSQL's programs out of the path, a directory a version.
+fn has_postgres() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let complete = |bin: &Path| {
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|one| bin.join(one).is_file())
+    };
+    versions
+        .filter_map(Result::ok)
+        .any(|version| complete(&version.path().join("bin")))
+        || ["initdb", "postgres", "psql"].into_iter().all(shell::has)
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<()> {

@@ -119,6 +119,11 @@ impl Feed {
         self.origin.to_string()
     }
 
+    /// A number that no other process has.
+    pub(crate) fn number(&self) -> u128 {
+        self.origin.as_u128()
+    }
+
     /// What other servers are told.
     pub(crate) fn text(&self, id: impl Display) -> String {
         format!("{} {id}", self.origin)

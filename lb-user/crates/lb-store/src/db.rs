@@ -59,6 +59,11 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    /// Whether other servers may work on it too.
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self.write, Pool::Postgres(_))
+    }
+
     /// Opens the database and brings its schema up to date.
     pub(crate) async fn open(
         settings: &DatabaseSettings,

@@ -212,10 +212,22 @@ impl Store {
     fn behind_last(&self, subnet: &Subnet, hosts: &BTreeSet<IpAddr>) -> Option<IpAddr> {
         let mut last_given = self.last_given();
         let last = last_given.get(&subnet.id).copied();
+        let last = last.or_else(|| self.first_place(subnet));
         let hosts = hosts.iter().copied().map(number).collect();
         let found = search::behind(subnet, &hosts, last)?;
         last_given.insert(subnet.id, found);
         Some(subnet.address(found))
+    }
+
+    /// Where the search begins. Several servers begin apart, or they would want the same addresses all
+    /// the time and wait for each other.
+    fn first_place(&self, subnet: &Subnet) -> Option<u128> {
+        if !self.inner.database.is_postgres() {
+            return None;
+        }
+        let (start, end) = *subnet.ranges().first()?;
+        let size = end.saturating_sub(start).saturating_add(1);
+        Some(start + self.inner.feed.number() % size)
     }
 
     fn next_free(&self, subnet: &Subnet, taken: &HashSet<u128>) -> Result<IpAddr, NetworkError> {
