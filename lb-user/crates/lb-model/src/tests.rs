@@ -14,5 +14,6 @@ mod requests;
 mod rollup;
 mod secrets;
 mod settle;
+mod tls_options;
 mod tree_create;
 mod vip;

@@ -1,5 +1,9 @@
 //! Rules for TLS option lists, common to listeners and pools (contract 2.2, 8.3).
 
+mod ciphers;
+mod words;
+
+pub use self::ciphers::not_offered;
 use crate::{
     ctx::{AuthorityFact, CertificateFact, Facts, RevocationListFact},
     defaults,
@@ -7,11 +11,12 @@ use crate::{
     secret_refs::SecretRefs,
 };
 
-/// Letters, digits and the operators of an OpenSSL cipher list; nothing that could be anything else.
+/// Letters, digits and the operators of an OpenSSL cipher list; nothing that could be anything else,
+/// and nothing that OpenSSL does not know.
 pub fn check_ciphers(ciphers: &str) -> Result<(), Fault> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-+!:@=_.".contains(&byte);
     if !ciphers.is_empty() && ciphers.bytes().all(legal) {
-        return Ok(());
+        return ciphers::check_known(ciphers);
     }
     Err(Fault::option(
         "tls_ciphers",
@@ -20,13 +25,25 @@ pub fn check_ciphers(ciphers: &str) -> Result<(), Fault> {
     ))
 }
 
+/// Where TLS is spoken, every enabled version has a cipher that can be offered.
+pub fn check_offered(ciphers: Option<&str>, versions: Option<&[String]>) -> Result<(), Fault> {
+    match (ciphers, versions) {
+        (Some(ciphers), Some(versions)) => ciphers::check_offered(ciphers, versions),
+        // What is not named is the default, which offers something for everything.
+        _ => Ok(()),
+    }
+}
+
 /// Known versions, at least one.
 pub fn check_versions(versions: &[String]) -> Result<(), Fault> {
     known("tls_versions", versions, defaults::TLS_VERSIONS_KNOWN)
 }
 
-/// Known protocol ids, at least one.
-pub fn check_alpn(protocols: &[String]) -> Result<(), Fault> {
+/// Known protocol ids. Where TLS is not spoken the list may be empty.
+pub fn check_alpn(protocols: &[String], spoken: bool) -> Result<(), Fault> {
+    if protocols.is_empty() && !spoken {
+        return Ok(());
+    }
     known("alpn_protocols", protocols, defaults::ALPN_PROTOCOLS)
 }
 

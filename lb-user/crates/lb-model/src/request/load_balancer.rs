@@ -10,7 +10,6 @@ use super::{
     reader::{Reader, required, shorten},
 };
 use crate::{
-    defaults::TEXT_MAX,
     fault::Fault,
     id::{FlavorId, NetworkId, PortId, SubnetId},
     tree_request::TreeRequest,
@@ -206,7 +205,7 @@ impl VipRequest {
 
 /// The project that a child's body may name: accepted, without effect (contract 6.4).
 pub(super) fn ignore_project(reader: &mut Reader<'_>) -> Result<(), Fault> {
-    let _ignored = reader.string("project_id", TEXT_MAX)?;
-    let _ignored = reader.string("tenant_id", TEXT_MAX)?;
+    let _ignored = reader.string("project_id", PROJECT_MAX)?;
+    let _ignored = reader.string("tenant_id", PROJECT_MAX)?;
     Ok(())
 }

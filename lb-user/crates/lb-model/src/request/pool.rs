@@ -123,8 +123,12 @@ impl PoolUpdate {
     /// Reads a request body.
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::envelope(body, "pool")?;
-        let update = Self::read(&mut reader)?;
+        let mut update = Self::read(&mut reader)?;
         reader.finish()?;
+        // `{}` removes, like null; at create it lacks its type.
+        if update.session_persistence.value() == Some(&SessionPersistenceFields::default()) {
+            update.session_persistence = Given::Null;
+        }
         not_null("lb_algorithm", &update.lb_algorithm)?;
         Ok(update)
     }
@@ -170,10 +174,6 @@ impl SessionPersistenceFields {
             persistence_granularity: granularity,
         };
         inner.finish()?;
-        // `{}` removes, like null.
-        if fields == Self::default() {
-            return Ok(Given::Null);
-        }
         Ok(Given::Value(fields))
     }
 }

@@ -54,7 +54,7 @@ fn arguments_are_normalised_at_create() {
         ),
         (
             json!({"action": "REDIRECT_TO_URL", "redirect_pool_id": "<pool>"}),
-            Ok((Action::RedirectToPool, true, false, false, None)),
+            Err(400),
         ),
         (
             json!({"action": "REDIRECT_TO_URL", "redirect_url": url}),
@@ -62,7 +62,15 @@ fn arguments_are_normalised_at_create() {
         ),
         (
             json!({"action": "REDIRECT_TO_POOL", "redirect_prefix": url, "redirect_http_code": 308}),
+            Err(400),
+        ),
+        (
+            json!({"action": "REDIRECT_PREFIX", "redirect_prefix": url, "redirect_http_code": 308}),
             Ok((Action::RedirectPrefix, false, false, true, Some(308))),
+        ),
+        (
+            json!({"redirect_pool_id": "33333333-3333-3333-3333-333333333333"}),
+            Err(404),
         ),
         (
             json!({"action": "REDIRECT_TO_URL", "redirect_url": url, "redirect_pool_id": "<pool>"}),

@@ -51,7 +51,7 @@ fn field_rules() {
         (json!({"lb_algorithm": "round_robin"}), 400),
         (json!({"members": [{}]}), 400),
         (json!({"healthmonitor": {}}), 400),
-        (json!({"session_persistence": {}}), 200),
+        (json!({"session_persistence": {}}), 400),
         (json!({"session_persistence": null}), 200),
         (json!({"session_persistence": {"cookie_name": "x"}}), 400),
         (json!({"session_persistence": {"type": "APP_COOKIE"}}), 400),
@@ -88,7 +88,7 @@ fn field_rules() {
             400,
         ),
         (json!({"crl_container_ref": "x"}), 400),
-        (json!({"tls_versions": []}), 400),
+        (json!({"tls_versions": []}), 200),
         (json!({"alpn_protocols": ["x"]}), 400),
         (json!({"tls_ciphers": "\n"}), 400),
     ];

@@ -117,8 +117,6 @@ impl Tree {
         request: &L7PolicyUpdate,
     ) -> Result<(), Fault> {
         match request.redirect_pool_id.value() {
-            // A REJECT drops its other arguments unseen.
-            _ if request.action.value() == Some(&L7PolicyAction::Reject) => Ok(()),
             None => Ok(()),
             Some(id) => protocol::check_pair(listener.protocol, self.pool(*id)?.protocol),
         }
@@ -136,34 +134,45 @@ fn insert(listener: &mut Listener, policy: L7Policy, at: usize) {
     listener.l7policies.insert(at, policy);
 }
 
-/// Puts a request's arguments into a policy under Octavia's normalisation: an argument that is
-/// given forces the action it belongs to and clears the others'.
+/// Puts a request's arguments into a policy under Octavia's normalisation: an action that is given
+/// needs its argument in the same request; an argument forces the action it belongs to and clears
+/// the others'.
 fn apply(policy: &mut L7Policy, request: L7PolicyUpdate) -> Result<(), Fault> {
-    request.common.apply(&mut policy.common);
-    let action = match request.action {
-        Given::Value(action) => Some(action),
-        Given::Absent | Given::Null => None,
+    request.common.clone().apply(&mut policy.common);
+    let given = |argument: bool, field: &str, action: L7PolicyAction| {
+        argument.then_some(()).ok_or_else(|| needed(field, action))
     };
-    if action == Some(L7PolicyAction::Reject) {
-        policy.action = L7PolicyAction::Reject;
-        clear(policy);
-        return Ok(());
-    }
-    let (pool, url, prefix) = (
-        request.redirect_pool_id.value().is_some(),
-        request.redirect_url.value().is_some(),
-        request.redirect_prefix.value().is_some(),
-    );
-    policy.action = match (pool, url, prefix) {
-        (true, false, false) => L7PolicyAction::RedirectToPool,
-        (false, true, false) => L7PolicyAction::RedirectToUrl,
-        (false, false, true) => L7PolicyAction::RedirectPrefix,
-        (false, false, false) => action.unwrap_or(policy.action),
-        _ => {
-            return Err(Fault::invalid(
-                "Only one of redirect_pool_id, redirect_url and redirect_prefix can be given.",
-            ));
+    let pool = request.redirect_pool_id.value().is_some();
+    let url = request.redirect_url.value().is_some();
+    let prefix = request.redirect_prefix.value().is_some();
+    let action = request.action.value().copied();
+    match action {
+        Some(L7PolicyAction::Reject) => {
+            policy.action = L7PolicyAction::Reject;
+            clear(policy);
+            return Ok(());
         }
+        Some(action @ L7PolicyAction::RedirectToUrl) => {
+            given(url, "redirect_url", action)?;
+        }
+        Some(action @ L7PolicyAction::RedirectToPool) => {
+            given(pool, "redirect_pool_id", action)?;
+        }
+        Some(action @ L7PolicyAction::RedirectPrefix) => {
+            given(prefix, "redirect_prefix", action)?;
+        }
+        None => {}
+    }
+    if pool && (url || prefix) {
+        return Err(Fault::invalid(
+            "redirect_pool_id cannot be given together with redirect_url or redirect_prefix.",
+        ));
+    }
+    policy.action = match (pool, url, prefix) {
+        (true, _, _) => L7PolicyAction::RedirectToPool,
+        (false, true, _) => L7PolicyAction::RedirectToUrl,
+        (false, false, true) => L7PolicyAction::RedirectPrefix,
+        (false, false, false) => policy.action,
     };
     // Octavia forgets a stored code when the target is given anew.
     let anew = url || prefix;
@@ -216,11 +225,12 @@ fn complete(policy: &mut L7Policy) -> Result<(), Fault> {
     };
     match missing {
         None => Ok(()),
-        Some(field) => Err(Fault::invalid(format!(
-            "{field} must be given for the action {}.",
-            policy.action
-        ))),
+        Some(field) => Err(needed(field, policy.action)),
     }
+}
+
+fn needed(field: &str, action: L7PolicyAction) -> Fault {
+    Fault::invalid(format!("{field} must be given for the action {action}."))
 }
 
 fn clear(policy: &mut L7Policy) {

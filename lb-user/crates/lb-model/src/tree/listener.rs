@@ -118,18 +118,10 @@ fn new_listener(id: ListenerId, fields: ListenerFields, ctx: &Ctx<'_>) -> Listen
         default_tls_container_ref: mutable.default_tls_container_ref.into_value(),
         sni_container_refs: mutable.sni_container_refs.into_value().unwrap_or_default(),
         insert_headers: mutable.insert_headers.into_value().unwrap_or_default(),
-        timeout_client_data: mutable
-            .timeout_client_data
-            .or_absent(defaults::TIMEOUT_DATA_MS),
-        timeout_member_connect: mutable
-            .timeout_member_connect
-            .or_absent(defaults::TIMEOUT_MEMBER_CONNECT_MS),
-        timeout_member_data: mutable
-            .timeout_member_data
-            .or_absent(defaults::TIMEOUT_DATA_MS),
-        timeout_tcp_inspect: mutable
-            .timeout_tcp_inspect
-            .or_absent(defaults::TIMEOUT_TCP_INSPECT_MS),
+        timeout_client_data: timeout(mutable.timeout_client_data, defaults::TIMEOUT_DATA_MS),
+        timeout_member_connect: timeout(mutable.timeout_member_connect, defaults::TIMEOUT_MEMBER_CONNECT_MS),
+        timeout_member_data: timeout(mutable.timeout_member_data, defaults::TIMEOUT_DATA_MS),
+        timeout_tcp_inspect: timeout(mutable.timeout_tcp_inspect, defaults::TIMEOUT_TCP_INSPECT_MS),
         client_ca_tls_container_ref: mutable.client_ca_tls_container_ref.into_value(),
         client_authentication: mutable
             .client_authentication
@@ -144,6 +136,11 @@ fn new_listener(id: ListenerId, fields: ListenerFields, ctx: &Ctx<'_>) -> Listen
         hsts_preload: mutable.hsts_preload.resolve(false, false),
         l7policies: Vec::new(),
     }
+}
+
+/// A timeout is never null, unlike the connection limit.
+fn timeout(given: Given<i64>, default: i64) -> Option<i64> {
+    Some(given.resolve(default, default))
 }
 
 /// What a PUT changes, with what null resets each field to.

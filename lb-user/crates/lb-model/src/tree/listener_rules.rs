@@ -24,7 +24,7 @@ pub(super) fn check_create(
     insert_headers(listener)?;
     references(listener, given, facts)?;
     let offload = listener.protocol == ListenerProtocol::TerminatedHttps;
-    tls_options(given, offload)?;
+    tls_options(listener, given, offload)?;
     port_conflict(tree, listener)?;
     allowed_cidrs(tree, listener)?;
     hsts(listener, given)
@@ -41,7 +41,7 @@ pub(super) fn check_update(
         insert_headers(listener)?;
     }
     references(listener, given, facts)?;
-    tls_options(given, true)?;
+    tls_options(listener, given, true)?;
     if given.allowed_cidrs.is_given() {
         allowed_cidrs(tree, listener)?;
     }
@@ -122,17 +122,25 @@ fn references(listener: &Listener, given: &ListenerUpdate, facts: &Facts) -> Res
     Ok(())
 }
 
-fn tls_options(given: &ListenerUpdate, check_lists: bool) -> Result<(), Fault> {
+/// `spoken`: lists are judged whole, as they are where TLS is spoken, and always at PUT.
+fn tls_options(listener: &Listener, given: &ListenerUpdate, spoken: bool) -> Result<(), Fault> {
     if let Given::Value(ciphers) = &given.tls_ciphers {
         tls::check_ciphers(ciphers)?;
     }
-    if check_lists {
-        if let Given::Value(versions) = &given.tls_versions {
-            tls::check_versions(versions)?;
-        }
-        if let Given::Value(protocols) = &given.alpn_protocols {
-            tls::check_alpn(protocols)?;
-        }
+    if let Given::Value(versions) = &given.tls_versions
+        && spoken
+    {
+        tls::check_versions(versions)?;
+    }
+    if let Given::Value(protocols) = &given.alpn_protocols {
+        tls::check_alpn(protocols, spoken)?;
+    }
+    let changed = given.tls_ciphers.is_given() || given.tls_versions.is_given();
+    if changed && listener.protocol == ListenerProtocol::TerminatedHttps {
+        tls::check_offered(
+            listener.tls_ciphers.as_deref(),
+            listener.tls_versions.as_deref(),
+        )?;
     }
     Ok(())
 }

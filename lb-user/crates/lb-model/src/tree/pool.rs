@@ -38,7 +38,7 @@ impl Tree {
             let given = request.clone();
             apply(&mut pool, request)?;
             pool_rules::check_persistence(&pool)?;
-            pool_rules::check_tls(&pool, &given, ctx.facts)?;
+            pool_rules::check_tls(&pool, &given, true, ctx.facts)?;
             tree.lock(ctx.now)?;
             begin(&mut pool.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
             tree.touch_listeners_using(id, ctx.now);
@@ -94,7 +94,7 @@ impl Tree {
             )));
         }
         self.lock(ctx.now)?;
-        pool_rules::check_tls(&pool, &given, ctx.facts)?;
+        pool_rules::check_tls(&pool, &given, pool.tls_enabled, ctx.facts)?;
         let id = pool.id;
         if let Some(listener_id) = listener_id {
             self.listener_mut(listener_id)?.default_pool_id = Some(id);

@@ -101,8 +101,14 @@ fn check_cookie_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// TLS towards members.
-pub(super) fn check_tls(pool: &Pool, given: &PoolUpdate, facts: &Facts) -> Result<(), Fault> {
+/// TLS towards members. `spoken`: lists are judged whole, as they are where TLS is spoken, and
+/// always at PUT.
+pub(super) fn check_tls(
+    pool: &Pool,
+    given: &PoolUpdate,
+    spoken: bool,
+    facts: &Facts,
+) -> Result<(), Fault> {
     if pool.crl_container_ref.is_some() && pool.ca_tls_container_ref.is_none() {
         return Err(Fault::invalid(
             "crl_container_ref needs ca_tls_container_ref.",
@@ -120,11 +126,19 @@ pub(super) fn check_tls(pool: &Pool, given: &PoolUpdate, facts: &Facts) -> Resul
     if let Given::Value(ciphers) = &given.tls_ciphers {
         tls::check_ciphers(ciphers)?;
     }
-    if let Given::Value(versions) = &given.tls_versions {
+    if let Given::Value(versions) = &given.tls_versions
+        && spoken
+    {
         tls::check_versions(versions)?;
     }
     if let Given::Value(protocols) = &given.alpn_protocols {
-        tls::check_alpn(protocols)?;
+        tls::check_alpn(protocols, spoken)?;
+    }
+    let changed = given.tls_ciphers.is_given()
+        || given.tls_versions.is_given()
+        || given.tls_enabled.is_given();
+    if changed && pool.tls_enabled {
+        tls::check_offered(pool.tls_ciphers.as_deref(), pool.tls_versions.as_deref())?;
     }
     Ok(())
 }
