@@ -2,7 +2,9 @@
 //!
 //! A load balancer is PENDING_* for milliseconds here. A change that meets one in that state waits
 //! for it ([`crate::ApiConfig::settle_wait`]) instead of sending the client into a retry loop; only
-//! what stays PENDING_* is answered with 409.
+//! what stays PENDING_* is answered with 409. Who waits is served in order ([`crate::turn`]).
+
+use std::time::Duration;
 
 use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, tree::Tree};
 use lb_store::StoreError;
@@ -14,7 +16,11 @@ use tokio::{
 use crate::{
     error::ApiError,
     state::{ApiState, Needs, new_id},
+    turn::Patience,
 };
+
+/// Without any wake-up the load balancer is looked at again this often: the poll is the truth.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl ApiState {
     /// Changes the tree of `owner` and answers with it as it was stored.
@@ -24,7 +30,14 @@ impl ApiState {
         needs: &Needs,
         operation: impl Fn(&mut Tree, &mut Ctx<'_>) -> Result<T, Fault> + Send + Sync,
     ) -> Result<(Tree, T), ApiError> {
-        let deadline = Instant::now() + self.config().settle_wait;
+        let patience = Patience::new(self.config().settle_wait);
+        let turn = self.turns().of(owner);
+        // Without a turn it is tried all the same, once: the answer says what is in the way.
+        let mine = if patience.is_none() {
+            None
+        } else {
+            turn.take(patience).await
+        };
         let mut changes = self.store().changes();
         loop {
             changes.mark_unchanged();
@@ -48,14 +61,21 @@ impl ApiState {
             let collided = was_pending
                 && matches!(&done, Err(StoreError::Refused(fault))
                     if matches!(**fault, Fault::Immutable { .. }));
+            if done.is_ok() {
+                turn.progressed();
+            }
             // What is PENDING_* settles by a change of the store; anything else is an answer.
-            if !collided || !changed_before(deadline, &mut changes).await {
+            let waits = collided && mine.is_some();
+            if !waits || !changed_before(turn.deadline(patience), &mut changes).await {
                 return Ok(done?);
             }
         }
     }
 }
 
+/// Whether it is worth looking again: something changed, or may have where no wake-up came from.
 async fn changed_before(deadline: Instant, changes: &mut watch::Receiver<u64>) -> bool {
-    Instant::now() < deadline && matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(())))
+    let now = Instant::now();
+    let look_again = deadline.min(now + LOOK_AGAIN);
+    now < deadline && !matches!(timeout_at(look_again, changes.changed()).await, Ok(Err(_)))
 }

@@ -18,6 +18,7 @@ mod routes;
 mod serve;
 mod state;
 mod streams;
+mod turn;
 
 pub use auth::{AuthStrategy, PolicyFile, PolicyFileError, Rules, default_rules};
 pub use config::{ApiConfig, BODY_BYTES_MAX, PAGE_ITEMS_MAX, SETTLE_WAIT};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::AuthStrategy, config::ApiConfig, error::ApiError, front::healthcheck::Health,
-    streams::Streams,
+    streams::Streams, turn::Turns,
 };
 
 /// Store, settings, clock and source of ids. Cheap to clone.
@@ -27,6 +27,7 @@ struct Inner {
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     health: Health,
     streams: Streams,
+    turns: Turns,
 }
 
 impl fmt::Debug for ApiState {
@@ -57,11 +58,17 @@ impl ApiState {
             now: Box::new(now),
             health: Health::default(),
             streams: Streams::default(),
+            turns: Turns::default(),
         }))
     }
 
     pub(crate) fn config(&self) -> &ApiConfig {
         &self.0.config
+    }
+
+    /// Who changes which load balancer next.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     pub(crate) fn store(&self) -> &Store {

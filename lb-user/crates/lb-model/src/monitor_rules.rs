@@ -4,7 +4,7 @@ use crate::{
     defaults,
     enums::{HealthMonitorType, PoolProtocol},
     fault::Fault,
-    request::HealthMonitorUpdate,
+    request::{Given, HealthMonitorUpdate},
     resource::HealthMonitor,
 };
 
@@ -44,10 +44,12 @@ pub(crate) fn check_pool(
     Ok(())
 }
 
-/// HTTP fields, null included, are for HTTP probes.
+/// HTTP fields are for HTTP probes. `null_too`: at PUT null is refused as well, at POST it means
+/// nothing.
 pub(crate) fn check_http_fields(
     kind: HealthMonitorType,
     given: &HealthMonitorUpdate,
+    null_too: bool,
 ) -> Result<(), Fault> {
     if is_http(kind) {
         return Ok(());
@@ -57,7 +59,8 @@ pub(crate) fn check_http_fields(
         ("url_path", &given.url_path),
         ("expected_codes", &given.expected_codes),
     ];
-    match fields.iter().find(|(_, given)| given.is_given()) {
+    let offends = |given: &Given<String>| given.value().is_some() || (null_too && given.is_given());
+    match fields.iter().find(|(_, given)| offends(given)) {
         None => Ok(()),
         Some((field, _)) => Err(Fault::invalid(format!(
             "{field} is not valid for a health monitor of type {kind}."
@@ -85,6 +88,11 @@ pub(crate) fn check_values(monitor: &HealthMonitor) -> Result<(), Fault> {
             "Value should be a code, a list of codes, or one range.",
         ));
     }
+    Ok(())
+}
+
+/// The host name a probe sends needs HTTP/1.1.
+pub(crate) fn check_domain(monitor: &HealthMonitor) -> Result<(), Fault> {
     let Some(domain) = &monitor.domain_name else {
         return Ok(());
     };

@@ -84,9 +84,7 @@ pub(super) fn expanded(tree: &Tree, pool: &Pool) -> Value {
         .map(|monitor| without(health_monitor(tree, pool, monitor), &["pools"]));
     if let Some(object) = value.as_object_mut() {
         object.insert("members".to_owned(), members);
-        if let Some(monitor) = monitor {
-            object.insert("healthmonitor".to_owned(), monitor);
-        }
+        object.insert("healthmonitor".to_owned(), json!(monitor));
     }
     value
 }

@@ -169,7 +169,7 @@ fn the_answer_to_a_create_is_expanded() {
     assert!(pool.get("loadbalancers").is_none() && pool.get("healthmonitor_id").is_none());
     assert_eq!(pool["members"][0]["address"], "192.0.2.20");
     assert_eq!(pool["healthmonitor"]["http_version"], json!(1.1));
-    assert!(shown["pools"][1].get("healthmonitor").is_none());
+    assert_eq!(shown["pools"][1]["healthmonitor"], Value::Null);
     let bare = render::load_balancer(&world.tree);
     assert_eq!(keys(&bare["listeners"][0]), "id");
 }

@@ -36,10 +36,15 @@ impl Tree {
             let (pool, monitor) = tree.health_monitor(id)?;
             let (pool_id, protocol) = (pool.id, pool.protocol);
             let mut monitor = monitor.clone();
-            monitor_rules::check_http_fields(monitor.kind, &request)?;
+            monitor_rules::check_http_fields(monitor.kind, &request, true)?;
+            // Taking the version back is allowed whatever is stored; naming one is judged with it.
+            let judged = request.domain_name.is_given() || request.http_version.value().is_some();
             apply(&mut monitor, request);
             monitor_rules::check_pool(protocol, monitor.kind, monitor.delay)?;
             monitor_rules::check_values(&monitor)?;
+            if judged {
+                monitor_rules::check_domain(&monitor)?;
+            }
             tree.lock_pool(pool_id, ctx.now)?;
             begin(&mut monitor.common, Event::Repair, ctx.now).map_err(|_state| id.immutable())?;
             capability::health_monitor(&monitor, ctx.facts)?;
@@ -73,9 +78,10 @@ impl Tree {
         monitor_rules::check_pool(protocol, fields.kind, fields.delay)?;
         ctx.quota.take(QuotaClass::HealthMonitor, 1)?;
         self.lock_pool(pool_id, ctx.now)?;
-        monitor_rules::check_http_fields(fields.kind, &fields.mutable)?;
+        monitor_rules::check_http_fields(fields.kind, &fields.mutable, false)?;
         let monitor = new_monitor(ctx.id(), fields, ctx);
         monitor_rules::check_values(&monitor)?;
+        monitor_rules::check_domain(&monitor)?;
         let pool = self.pool_mut(pool_id)?;
         if pool.health_monitor.is_some() {
             return Err(Fault::Conflict(format!(
