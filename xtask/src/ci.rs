@@ -38,6 +38,7 @@ pub fn gates() -> anyhow::Result<()> {
         shell::run_command(&mut cargo(&["fmt", "--all", "--check"]))
     })?;
     gate("tidy", tidy::tidy)?;
+    gate("shellcheck", shell_scripts)?;
     build::ebpf()?;
     gate("clippy", || {
         shell::run_command(&mut cargo(&[
@@ -50,6 +51,17 @@ pub fn gates() -> anyhow::Result<()> {
         ]))
     })?;
     gate("supply chain", supply_chain)
+}
+
+/// The scripts people run elsewhere, where we cannot.
+fn shell_scripts() -> anyhow::Result<()> {
+    setup::require("shellcheck", "shellcheck")?;
+    let scripts = [
+        "packaging/devstack/plugin.sh",
+        "packaging/devstack/settings",
+        ".ci/run",
+    ];
+    shell::run("shellcheck", ["-x"].into_iter().chain(scripts))
 }
 
 fn gate(name: &str, check: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {

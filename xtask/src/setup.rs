@@ -89,6 +89,14 @@ pub fn setup(scope: Scope) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs one program that only a gate needs, unless it is there.
+pub fn require(program: &str, package: &str) -> anyhow::Result<()> {
+    if shell::has(program) {
+        return Ok(());
+    }
+    install(&[package])
+}
+
 fn has_bpf_linker() -> bool {
     shell::has("bpf-linker") || build::cargo_bin("bpf-linker").is_file()
 }
