@@ -3,6 +3,7 @@
 mod capability;
 mod capability_all;
 mod capability_listener;
+mod coverage;
 mod l7;
 mod listener;
 mod load_balancer;

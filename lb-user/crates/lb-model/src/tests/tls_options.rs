@@ -29,14 +29,24 @@ fn table() -> Vec<(Value, u16, u16, u16)> {
         (json!({"tls_ciphers": null}), 200, 200, 200),
         (json!({"tls_ciphers": "BOGUS"}), 400, 400, 400),
         (json!({"tls_ciphers": "A B"}), 400, 400, 400),
-        (json!({"tls_ciphers": "TLS_AES_128_GCM_SHA256"}), 400, 200, 400),
+        (
+            json!({"tls_ciphers": "TLS_AES_128_GCM_SHA256"}),
+            400,
+            200,
+            400,
+        ),
         (
             json!({"tls_ciphers": "TLS_AES_128_GCM_SHA256", "tls_versions": ["TLSv1.3"]}),
             200,
             200,
             200,
         ),
-        (json!({"tls_ciphers": "DHE-RSA-AES128-GCM-SHA256"}), 400, 200, 400),
+        (
+            json!({"tls_ciphers": "DHE-RSA-AES128-GCM-SHA256"}),
+            400,
+            200,
+            400,
+        ),
         (json!({"tls_versions": []}), 400, 200, 400),
         (json!({"tls_versions": ["TLSv9"]}), 400, 200, 400),
         (json!({"tls_versions": ["TLSv1", "TLSv1.2"]}), 200, 200, 200),
@@ -50,12 +60,24 @@ fn table() -> Vec<(Value, u16, u16, u16)> {
 #[test]
 fn listeners_answer_as_in_the_table() {
     for (fields, spoken, other, put) in table() {
-        assert_eq!(outcome(&capable().listener(tls(fields.clone()))), spoken, "{fields}");
-        assert_eq!(outcome(&capable().listener(fields.clone())), other, "{fields}");
+        assert_eq!(
+            outcome(&capable().listener(tls(fields.clone()))),
+            spoken,
+            "{fields}"
+        );
+        assert_eq!(
+            outcome(&capable().listener(fields.clone())),
+            other,
+            "{fields}"
+        );
         let mut world = capable();
         let id = world.listener(tls(json!({}))).unwrap();
         world.settle();
-        assert_eq!(outcome(&world.put_listener(id, fields.clone())), put, "{fields}");
+        assert_eq!(
+            outcome(&world.put_listener(id, fields.clone())),
+            put,
+            "{fields}"
+        );
     }
 }
 
@@ -69,7 +91,11 @@ fn pools_answer_as_in_the_table() {
         let mut world = capable();
         let id = world.pool(enabled.clone()).unwrap();
         world.settle();
-        assert_eq!(outcome(&world.put_pool(id, fields.clone())), put, "{fields}");
+        assert_eq!(
+            outcome(&world.put_pool(id, fields.clone())),
+            put,
+            "{fields}"
+        );
     }
 }
 
@@ -79,5 +105,8 @@ fn what_cannot_be_offered_is_kept_and_shown() {
     let id = world.listener(tls(json!({"tls_ciphers": SUITES}))).unwrap();
     let listener = world.tree.listener(id).unwrap();
     assert_eq!(listener.tls_ciphers.as_deref(), Some(SUITES));
-    assert_eq!(crate::tls::not_offered(SUITES), ["DHE-RSA-AES128-GCM-SHA256"]);
+    assert_eq!(
+        crate::tls::not_offered(SUITES),
+        ["DHE-RSA-AES128-GCM-SHA256"]
+    );
 }

@@ -27,12 +27,18 @@ const OFFERED: &[Suite] = &[
         "ECDHE-ECDSA-AES128-GCM-SHA256",
         "AESGCM AES AES128 SHA256 aECDSA ECDSA SUITEB128 SUITEB128ONLY",
     ),
-    suite12("ECDHE-RSA-AES128-GCM-SHA256", "AESGCM AES AES128 SHA256 aRSA"),
+    suite12(
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "AESGCM AES AES128 SHA256 aRSA",
+    ),
     suite12(
         "ECDHE-ECDSA-AES256-GCM-SHA384",
         "AESGCM AES AES256 SHA384 aECDSA ECDSA SUITEB128 SUITEB192",
     ),
-    suite12("ECDHE-RSA-AES256-GCM-SHA384", "AESGCM AES AES256 SHA384 aRSA"),
+    suite12(
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "AESGCM AES AES256 SHA384 aRSA",
+    ),
     suite12("ECDHE-ECDSA-CHACHA20-POLY1305", "CHACHA20 aECDSA ECDSA"),
     suite12("ECDHE-RSA-CHACHA20-POLY1305", "CHACHA20 aRSA"),
 ];
@@ -185,7 +191,11 @@ mod tests {
         let table = [
             ("TLS_AES_128_GCM_SHA256", false, true),
             ("ECDHE-RSA-AES128-GCM-SHA256", true, false),
-            ("ECDHE-RSA-AES128-GCM-SHA256:TLS_CHACHA20_POLY1305_SHA256", true, true),
+            (
+                "ECDHE-RSA-AES128-GCM-SHA256:TLS_CHACHA20_POLY1305_SHA256",
+                true,
+                true,
+            ),
             ("DHE-RSA-AES128-GCM-SHA256:AES128-SHA", false, false),
             ("TLS_AES_128_CCM_SHA256", false, false),
             ("ALL", true, true),
@@ -210,7 +220,11 @@ mod tests {
 
     #[test]
     fn unknown_words_are_named() {
-        for good in ["AES128-SHA", "ECDHE+AESGCM:!aNULL:@STRENGTH", "RC4-MD5:-ALL:+kRSA"] {
+        for good in [
+            "AES128-SHA",
+            "ECDHE+AESGCM:!aNULL:@STRENGTH",
+            "RC4-MD5:-ALL:+kRSA",
+        ] {
             assert_eq!(check_known(good), Ok(()), "{good}");
         }
         for (bad, named) in [("BOGUS", "BOGUS"), ("ALL:!NOPE:HIGH+WHAT", "NOPE, WHAT")] {

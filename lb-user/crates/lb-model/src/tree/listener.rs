@@ -119,9 +119,15 @@ fn new_listener(id: ListenerId, fields: ListenerFields, ctx: &Ctx<'_>) -> Listen
         sni_container_refs: mutable.sni_container_refs.into_value().unwrap_or_default(),
         insert_headers: mutable.insert_headers.into_value().unwrap_or_default(),
         timeout_client_data: timeout(mutable.timeout_client_data, defaults::TIMEOUT_DATA_MS),
-        timeout_member_connect: timeout(mutable.timeout_member_connect, defaults::TIMEOUT_MEMBER_CONNECT_MS),
+        timeout_member_connect: timeout(
+            mutable.timeout_member_connect,
+            defaults::TIMEOUT_MEMBER_CONNECT_MS,
+        ),
         timeout_member_data: timeout(mutable.timeout_member_data, defaults::TIMEOUT_DATA_MS),
-        timeout_tcp_inspect: timeout(mutable.timeout_tcp_inspect, defaults::TIMEOUT_TCP_INSPECT_MS),
+        timeout_tcp_inspect: timeout(
+            mutable.timeout_tcp_inspect,
+            defaults::TIMEOUT_TCP_INSPECT_MS,
+        ),
         client_ca_tls_container_ref: mutable.client_ca_tls_container_ref.into_value(),
         client_authentication: mutable
             .client_authentication
