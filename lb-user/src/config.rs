@@ -8,6 +8,7 @@ mod agent;
 mod auth;
 mod database;
 mod front;
+mod key_manager;
 mod keystone;
 mod network;
 mod reader;
@@ -23,6 +24,7 @@ use std::{
 
 pub(crate) use agent::Agent;
 pub(crate) use auth::Policy;
+pub(crate) use key_manager::KeyManager;
 pub(crate) use keystone::Keystone;
 pub(crate) use network::{Network, NetworkDriver, network_named};
 pub(crate) use server::{Api, Controller};
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) api: Api,
     pub(crate) policy: Policy,
     pub(crate) keystone: Option<Keystone>,
+    pub(crate) key_manager: KeyManager,
     pub(crate) controller: Controller,
     pub(crate) network_driver: NetworkDriver,
     /// What is allowed of VIPs.
@@ -122,7 +125,16 @@ impl Config {
             }
             layers.beneath(simulated::DEFAULTS)?;
         }
-        Self::read(Section::root(layers.into_root()))
+        let mut config = Self::read(Section::root(layers.into_root()))?;
+        let handed = sources.environment.iter();
+        let handed = handed.filter(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+        for (_, directory) in handed {
+            config
+                .database
+                .secrets_key
+                .or_credential(Path::new(directory));
+        }
+        Ok(config)
     }
 
     /// What is in force when nothing is set.
@@ -134,11 +146,13 @@ impl Config {
         let directory = "an absolute path";
         let state_dir = absolute(&mut root, "state_dir", STATE_DIR, directory)?;
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
-        let database = database::read(root.section("database")?)?;
+        let mut database = database::read(root.section("database")?)?;
+        database.secrets_key = key_manager::read_key(root.section("secrets")?)?;
         let mut api = Api::read(root.section("api")?)?;
         api.front.read_cors(root.section("cors")?)?;
         let policy = Policy::read(root.section("policy")?)?;
         let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
+        let key_manager = KeyManager::read(root.section("key_manager")?, keystone.is_some())?;
         let controller = Controller::read(root.section("controller")?)?;
         let (network_driver, vip_rules) = network::read_driver(root.section("network")?)?;
         let networks = network::read(&mut root)?;
@@ -154,6 +168,7 @@ impl Config {
             api,
             policy,
             keystone,
+            key_manager,
             controller,
             network_driver,
             vip_rules,

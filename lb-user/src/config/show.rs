@@ -41,6 +41,7 @@ impl Config {
         api.front.write(out)?;
         api.front.write_cors(out)?;
         auth::write(out, self)?;
+        self.key_manager.write(out, &self.database.secrets_key)?;
         let controller = &self.controller;
         writeln!(
             out,

@@ -1,10 +1,16 @@
 //! Who callers are and what they may, as the configuration has it.
 
-use lb_api::{ApiConfig, PolicyFile, Rules, default_rules};
-use lb_openstack::Keystone;
+use std::sync::Arc;
+
+use lb_api::{ApiConfig, BarbicanKeyManager, PolicyFile, Rules, default_rules};
+use lb_openstack::{Barbican, Keystone, ServiceUser};
+use lb_store::KeyManager;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, failure::Failure};
+use crate::{
+    config::{self, Config},
+    failure::Failure,
+};
 
 /// What the API judges callers by.
 #[derive(Debug)]
@@ -12,6 +18,7 @@ pub(crate) struct Access {
     rules: Rules,
     file: Option<PolicyFile>,
     keystone: Option<Keystone>,
+    key_manager: Option<Arc<dyn KeyManager>>,
 }
 
 impl Access {
@@ -22,12 +29,14 @@ impl Access {
             .map(|keystone| Keystone::new(&keystone.client))
             .transpose()
             .map_err(|error| Failure::Usage(format!("keystone: {error}")))?;
+        let key_manager = key_manager(config, keystone.as_ref())?;
         let policy = &config.policy;
         let Some(path) = &policy.file else {
             return Ok(Self {
                 rules: default_rules(policy.defaults),
                 file: None,
                 keystone,
+                key_manager,
             });
         };
         let file = PolicyFile::open(policy.defaults, path)
@@ -36,6 +45,7 @@ impl Access {
             rules: file.rules(),
             file: Some(file),
             keystone,
+            key_manager,
         })
     }
 
@@ -47,6 +57,7 @@ impl Access {
             api.www_authenticate_uri = keystone.www_authenticate_uri.clone();
         }
         api.policy = self.rules.clone();
+        api.key_manager = self.key_manager.clone();
     }
 
     /// The rules in force now.
@@ -61,4 +72,27 @@ impl Access {
             None => shutdown.cancelled().await,
         }
     }
+}
+
+/// The service user of a Key Manager service that runs without the Identity service.
+const NOBODY: &str = "lbaas";
+
+/// The Key Manager service, when it is not the embedded store.
+fn key_manager(
+    config: &Config,
+    keystone: Option<&Keystone>,
+) -> Result<Option<Arc<dyn KeyManager>>, Failure> {
+    let config::KeyManager::Barbican(settings) = &config.key_manager else {
+        return Ok(None);
+    };
+    let user = match keystone {
+        Some(keystone) => ServiceUser::Keystone(keystone.clone()),
+        None => ServiceUser::Unauthenticated {
+            project_id: config.api.default_project.clone(),
+            user_id: NOBODY.to_owned(),
+        },
+    };
+    let client = Barbican::new(settings, user)
+        .map_err(|error| Failure::Usage(format!("key_manager: {error}")))?;
+    Ok(Some(BarbicanKeyManager::new(client, keystone.is_none())))
 }

@@ -19,6 +19,7 @@ use crate::{
     edge::ClientPath,
     error::ApiError,
     front::{base::base, json},
+    path::KEY_MANAGER_MOUNT,
     state::ApiState,
 };
 
@@ -63,6 +64,17 @@ impl Call {
     /// Scheme and host, and what a proxy in front took off the path.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Under which address the Key Manager API was asked.
+    pub(crate) fn key_manager_base(&self) -> String {
+        let mounted = self.path.starts_with(KEY_MANAGER_MOUNT);
+        let mount = if mounted { KEY_MANAGER_MOUNT } else { "" };
+        format!("{}{mount}", self.origin)
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
     }
 
     pub(crate) fn query(&self) -> &[(String, String)] {
@@ -147,7 +159,10 @@ impl FromRequest<ApiState> for Call {
             .map_err(|error| ApiError::router(StatusCode::BAD_REQUEST, error.body_text()))?;
         check_arguments(&query, &ids)?;
         let config = state.config();
-        let body = if matches!(parts.method, Method::POST | Method::PUT) {
+        // Only the Key Manager API has verbs beside these two whose body says something.
+        let has_body = matches!(parts.method, Method::POST | Method::PUT)
+            || (parts.uri.path().starts_with("/v1/") && parts.method != Method::GET);
+        let body = if has_body {
             read(body, config.body_bytes_max).await?
         } else {
             Bytes::new()

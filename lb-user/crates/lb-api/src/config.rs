@@ -1,11 +1,12 @@
 //! What the operator decides about the API, and the limits of this crate in one place.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use lb_model::{enums::Topology, provider::Provider, quota::PerClass, vip::VipRules};
 use lb_openstack::Keystone;
 use lb_policy::PolicySet;
+use lb_store::KeyManager;
 
 use crate::{
     auth::{AuthStrategy, Rules, default_rules},
@@ -57,6 +58,8 @@ pub struct ApiConfig {
     pub policy: Rules,
     /// Serve without authentication on an address that is not loopback.
     pub force_listen: bool,
+    /// Where certificates come from; `None`: the embedded store.
+    pub key_manager: Option<Arc<dyn KeyManager>>,
     /// Mounts, browsers, proxies, sizes, switches of lists.
     pub front: FrontDoor,
 }
@@ -82,6 +85,7 @@ impl ApiConfig {
             www_authenticate_uri: String::new(),
             policy: default_rules(PolicySet::default()),
             force_listen: false,
+            key_manager: None,
             front: FrontDoor::default(),
         }
     }

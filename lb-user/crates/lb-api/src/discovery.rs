@@ -1,9 +1,12 @@
 //! Version discovery (contract 1.1, 1.2, 1.5): which minor versions' features clients may use.
 
-use axum::{Json, response::IntoResponse};
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
 use serde_json::{Value, json};
 
-use crate::{call::Call, error::ApiError};
+use crate::{call::Call, error::ApiError, key_manager_discovery};
 
 /// `updated` of v2.0, v2.1, … in order, as Octavia serves them (v2.7 with its wrong year).
 const UPDATED: [&str; 31] = [
@@ -41,7 +44,10 @@ const UPDATED: [&str; 31] = [
 ];
 
 /// `GET /`: every minor version, the newest CURRENT, all with one and the same link.
-pub(crate) async fn root(call: Call) -> Result<impl IntoResponse, ApiError> {
+pub(crate) async fn root(call: Call) -> Result<Response, ApiError> {
+    if key_manager_discovery::is_asked_for(&call) {
+        return Ok(key_manager_discovery::versions(call).await);
+    }
     let url = call.url();
     let href = format!("{}/v2", url.trim_end_matches('/'));
     let newest = UPDATED.len().saturating_sub(1);
@@ -57,7 +63,7 @@ pub(crate) async fn root(call: Call) -> Result<impl IntoResponse, ApiError> {
             })
         })
         .collect();
-    Ok(Json(json!({"versions": versions})))
+    Ok(Json(json!({"versions": versions})).into_response())
 }
 
 /// `GET /v2` and its groups: a bare string, not a version document.

@@ -52,10 +52,6 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, format!("{kind} {id} not found."))
     }
 
-    pub(crate) fn unsupported(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, text)
-    }
-
     /// The cause is for the log, never for the client.
     pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = cause, "request failed");
@@ -182,7 +178,9 @@ impl From<SecretError> for ApiError {
     fn from(error: SecretError) -> Self {
         let status = match error {
             SecretError::NotFound(_) => StatusCode::NOT_FOUND,
-            SecretError::InUse(_) => StatusCode::CONFLICT,
+            SecretError::InUse(_) | SecretError::HasPayload(_) => StatusCode::CONFLICT,
+            SecretError::TooMany(_) => StatusCode::FORBIDDEN,
+            SecretError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, sentence(&error))

@@ -15,6 +15,11 @@ pub(crate) mod operator;
 pub(crate) mod pools;
 pub(crate) mod providers;
 pub(crate) mod quotas;
+pub(crate) mod secret_acls;
+mod secret_body;
+pub(crate) mod secret_consumers;
+pub(crate) mod secret_containers;
+mod secret_page;
 pub(crate) mod secrets;
 
 use lb_model::{fault::Fault, id::LoadBalancerId, tree::Tree};

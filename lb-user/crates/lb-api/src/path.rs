@@ -6,6 +6,9 @@
 //!
 //! Invariant: pure text in, text out; a path that is nobody's spelling comes back as it is.
 
+/// Mount point of the Key Manager API, as service catalogues have it.
+pub(crate) const KEY_MANAGER_MOUNT: &str = "/key-manager";
+
 /// Collections that `/v2/X` and `/v2/lbaas/X` both reach.
 const LBAAS_COLLECTIONS: &[&str] = &[
     "loadbalancers",
@@ -31,6 +34,9 @@ pub(crate) fn canonical(path: &str, mount: &str) -> String {
     };
     let path = path.strip_suffix('/').unwrap_or(path);
     let path = path.strip_suffix(".json").unwrap_or(path);
+    if let Some(path) = key_manager(path) {
+        return path;
+    }
     let (version, rest) = match path.strip_prefix("/v2.0").or(path.strip_prefix("/v2")) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => ("/v2", rest),
         Some(_) | None => ("", path),
@@ -40,6 +46,22 @@ pub(crate) fn canonical(path: &str, mount: &str) -> String {
         ("", _) if rest.is_empty() => "/".to_owned(),
         ("/v2", first) if LBAAS_COLLECTIONS.contains(&first) => format!("/v2/lbaas{rest}"),
         _ => format!("{version}{rest}"),
+    }
+}
+
+/// The Key Manager API's paths, with and without its mount and its version: some clients take the
+/// endpoint they are given for that of the version.
+fn key_manager(path: &str) -> Option<String> {
+    let mounted = path.strip_prefix(KEY_MANAGER_MOUNT);
+    let rest = match mounted {
+        Some("") => return Some(KEY_MANAGER_MOUNT.to_owned()),
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(_) => return None,
+        None => path,
+    };
+    match rest.split('/').nth(1) {
+        Some("secrets" | "containers") => Some(format!("/v1{rest}")),
+        _other => mounted.map(str::to_owned),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use axum::{
     Router,
+    handler::Handler,
     http::StatusCode,
     middleware::{from_fn, from_fn_with_state},
-    routing::{any, delete, get, post, put},
+    routing::{MethodRouter, any, get, post, put},
 };
 use tower::ServiceBuilder;
 
@@ -15,8 +16,10 @@ use crate::{
     front::{cors, healthcheck},
     handler::{
         amphorae, availability_zones, events, flavors, health_monitors, l7policies, l7rules,
-        listeners, load_balancers, members, operator, pools, providers, quotas, secrets,
+        listeners, load_balancers, members, operator, pools, providers, quotas, secret_acls,
+        secret_consumers, secret_containers, secrets,
     },
+    key_manager_discovery,
     network::{self, ports},
     state::ApiState,
 };
@@ -234,11 +237,54 @@ fn network_routes() -> Router<ApiState> {
 }
 
 fn secret_routes() -> Router<ApiState> {
+    use secret_containers as containers;
+
+    fn acl<H, T>(handler: H) -> MethodRouter<ApiState>
+    where
+        H: Handler<T, ApiState> + Clone,
+        T: 'static,
+    {
+        get(handler.clone())
+            .put(handler.clone())
+            .patch(handler.clone())
+            .delete(handler)
+    }
+
     Router::new()
+        .route("/key-manager", get(key_manager_discovery::versions))
+        .route("/v1", get(key_manager_discovery::v1))
         .route("/v1/secrets", post(secrets::create).get(secrets::list))
         .route(
             "/v1/secrets/{id}",
-            delete(secrets::delete).get(secrets::show),
+            get(secrets::show)
+                .put(secrets::fill)
+                .delete(secrets::delete),
         )
         .route("/v1/secrets/{id}/payload", get(secrets::payload))
+        .route("/v1/secrets/{id}/acl", acl(secret_acls::of_secret))
+        .route(
+            "/v1/secrets/{id}/consumers",
+            get(secret_consumers::list)
+                .post(secret_consumers::create)
+                .delete(secret_consumers::delete),
+        )
+        .route(
+            "/v1/containers",
+            post(containers::create).get(containers::list),
+        )
+        .route(
+            "/v1/containers/{id}",
+            get(containers::show).delete(containers::delete),
+        )
+        .route(
+            "/v1/containers/{id}/secrets",
+            post(containers::add).delete(containers::remove),
+        )
+        .route("/v1/containers/{id}/acl", acl(secret_acls::of_container))
+        .route(
+            "/v1/containers/{id}/consumers",
+            get(secret_consumers::list_of_container)
+                .post(secret_consumers::create_of_container)
+                .delete(secret_consumers::delete_of_container),
+        )
 }

@@ -6,7 +6,6 @@ use lb_model::{
     address::{ForbiddenAddresses, plain},
     ctx::Facts,
     quota::PerClass,
-    secret_refs::SecretRefs,
     time::Timestamp,
 };
 use lb_store::{Store, StoreError, Which};
@@ -105,16 +104,13 @@ impl ApiState {
             Some(asked) => self.forbidden(asked).await?,
             None => ForbiddenAddresses::default(),
         };
-        let references: Vec<String> = needs.secrets.certificates.iter().cloned().collect();
-        let certificates = store.certificate_facts(&references).await?;
         Ok(Facts {
             subnets,
             any_subnet: store.networks().makes_everything_up(),
             vip_options: store.networks().makes_everything_up(),
             forbidden,
-            certificates,
             capabilities: store.capabilities().await?,
-            ..Facts::default()
+            ..needs.secrets.clone()
         })
     }
 
@@ -139,10 +135,11 @@ impl ApiState {
 }
 
 /// Which facts an operation judges by. What it does not need is not looked up.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Needs {
     addresses: Option<Vec<IpAddr>>,
-    secrets: SecretRefs,
+    /// Facts about secrets alone.
+    secrets: Facts,
     quota: bool,
 }
 
@@ -161,18 +158,18 @@ impl Needs {
     }
 
     /// What lies behind references to secrets.
-    pub(crate) fn secrets(references: SecretRefs) -> Self {
+    pub(crate) fn secrets(judged: Facts) -> Self {
         Self {
-            secrets: references,
+            secrets: judged,
             ..Self::default()
         }
     }
 
     /// Both.
-    pub(crate) fn everything(references: SecretRefs, asked: impl Iterator<Item = IpAddr>) -> Self {
+    pub(crate) fn everything(judged: Facts, asked: impl Iterator<Item = IpAddr>) -> Self {
         Self {
             addresses: Some(asked.collect()),
-            secrets: references,
+            secrets: judged,
             quota: true,
         }
     }

@@ -43,7 +43,8 @@ pub(crate) async fn gather(
     };
     let mut certificates: Vec<CertificateSpec> = Vec::new();
     for reference in spec::certificate_refs(&carried.tree) {
-        match store.load_certificate(&reference).await {
+        let project = &carried.tree.load_balancer.project_id;
+        match store.load_certificate(id, project, &reference).await {
             Ok(certificate) => certificates.push(certificate),
             // The listener that names it is left out of the spec; the others are served.
             Err(StoreError::Secret(error)) => {

@@ -5,6 +5,7 @@
 //! and no cache (the cache knows a token by its SHA-256 alone).
 
 mod access_rules;
+mod barbican;
 mod cache;
 mod config;
 mod document;
@@ -15,6 +16,7 @@ mod session;
 mod text;
 
 pub use access_rules::AccessRule;
+pub use barbican::{Barbican, BarbicanConfig, Found, OnBehalf, ServiceUser};
 pub use config::{Identity, Interface, KeystoneConfig};
 pub use document::Token;
 pub use error::OpenStackError;

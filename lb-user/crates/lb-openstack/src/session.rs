@@ -30,6 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Login {
     pub(crate) token: SecretText,
     pub(crate) catalog: Catalog,
+    user_id: String,
     expires_at: Timestamp,
 }
 
@@ -38,6 +39,12 @@ impl Login {
     #[must_use]
     pub const fn token(&self) -> &SecretText {
         &self.token
+    }
+
+    /// Who we are to other services.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.user_id
     }
 }
 
@@ -123,6 +130,7 @@ impl Session {
         Ok(Login {
             token: SecretText::new(token),
             catalog,
+            user_id: known.user_id,
             expires_at: known.expires_at,
         })
     }

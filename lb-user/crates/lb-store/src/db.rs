@@ -21,7 +21,7 @@ pub(crate) use postgres::{clock, listener, notify};
 pub(crate) use row::{Cell, Row};
 pub use url::{DatabaseUrl, UrlError};
 
-use crate::error::StoreError;
+use crate::{error::StoreError, secret::KeySource};
 
 /// Prepared statements a connection keeps: more than there are, lists of all sizes included.
 const STATEMENTS_KEPT: usize = 1_000;
@@ -39,6 +39,8 @@ pub struct DatabaseSettings {
     pub connections: u32,
     /// How long a request waits for one before the database counts as away.
     pub connect_timeout: Duration,
+    /// Where the key comes from that secrets in it are sealed with.
+    pub secrets_key: KeySource,
 }
 
 impl Default for DatabaseSettings {
@@ -47,6 +49,7 @@ impl Default for DatabaseSettings {
             url: None,
             connections: CONNECTIONS,
             connect_timeout: CONNECT_TIMEOUT,
+            secrets_key: KeySource::StateDir,
         }
     }
 }

@@ -42,6 +42,19 @@ pub enum StoreError {
         /// What happened.
         source: std::io::Error,
     },
+    /// The key of the secrets is another than the one they were sealed with.
+    #[error(
+        "{}: this key does not open the secrets in the database; name the key they were sealed \
+         with in secrets.key_file",
+        .0.display()
+    )]
+    WrongKey(PathBuf),
+    /// The key file holds no key.
+    #[error(
+        "{}: not a key: 32 bytes, as they are or as base64 or hexadecimal digits",
+        .0.display()
+    )]
+    BadKey(PathBuf),
     /// What is stored cannot be read back: a newer version wrote it, or it was edited by hand.
     #[error("stored data cannot be understood: {0}")]
     Corrupt(String),
@@ -149,7 +162,7 @@ impl From<SecretError> for Fault {
     fn from(error: SecretError) -> Self {
         match error {
             SecretError::NotFound(id) => Self::not_found(ResourceKind::Secret, id),
-            SecretError::InUse(_) => Self::Conflict(error.to_string()),
+            SecretError::InUse(_) | SecretError::HasPayload(_) => Self::Conflict(error.to_string()),
             request => Self::invalid(request.to_string()),
         }
     }
@@ -193,6 +206,33 @@ pub enum SecretError {
     /// Larger than [`crate::secret::PAYLOAD_BYTES_MAX`].
     #[error("secret is larger than {0} bytes")]
     TooLarge(usize),
+    /// The project has as many as it may have (403).
+    #[error("there are too many {0} already")]
+    TooMany(&'static str),
+    /// A payload is written once (409).
+    #[error("secret {0} already has data, it cannot be modified")]
+    HasPayload(SecretId),
+    /// A container has no secret of this name.
+    #[error("the container has no {0}")]
+    IncompleteContainer(&'static str),
+    /// A container stands where one secret is needed.
+    #[error("a container is no single secret")]
+    NotASecret,
+    /// A CA is X.509 certificates in PEM.
+    #[error("it is no X.509 certificate in PEM")]
+    NotAnAuthority,
+    /// A CRL is X.509's, in PEM or DER.
+    #[error("it is no X.509 CRL")]
+    NotARevocationList,
+    /// The certificate's last moment has passed.
+    #[error("the certificate has expired")]
+    CertificateExpired,
+    /// The data path refuses certificate or key.
+    #[error("certificate and key cannot be served: {0}")]
+    NotServable(String),
+    /// The key manager did not answer.
+    #[error("{0}")]
+    Away(String),
     /// The private key belongs to another certificate.
     #[error("the private key does not match the certificate")]
     KeyMismatch,

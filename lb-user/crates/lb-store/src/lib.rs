@@ -54,6 +54,7 @@ pub use network::{
 pub use observed::Stats;
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
 pub use quota::OwnLimits;
+pub use secret::{KeyManager, KeySource};
 pub use store::{Store, now};
 pub use tree::{Carried, Head};
 pub use user_port::{NewPort, USER_PORTS_MAX, UserPort};

@@ -23,7 +23,7 @@ use crate::{
     error::StoreError,
     lock::StateLock,
     network::NetworkDriver,
-    secret::{opened::Opened, seal::SealKey},
+    secret::{KeySource, seal::SealKey},
 };
 
 /// A handle on the store; cheap to clone.
@@ -39,7 +39,6 @@ pub(crate) struct Inner {
     /// Last address given out per subnet. Search goes on behind it, so that an address that was just
     /// freed is the last to be given out again.
     pub(crate) last_given: Mutex<HashMap<SubnetId, u128>>,
-    pub(crate) opened: Opened,
     pub(crate) capabilities: Remembered,
     pub(crate) feed: Feed,
     listening: Mutex<Option<AbortHandle>>,
@@ -108,15 +107,14 @@ impl Store {
             Some(_several_processes) => None,
             None => Some(StateLock::acquire(state_dir, role)?),
         };
-        let seal = SealKey::load_or_create(state_dir)?;
         let database = Database::open(settings, state_dir).await?;
+        let seal = seal_key(&database, settings, state_dir).await?;
         let listener = db::listener(&database).await?;
         let inner = Inner {
             database,
             networks,
             seal,
             last_given: Mutex::default(),
-            opened: Opened::default(),
             capabilities: Remembered::default(),
             feed: Feed::new(),
             listening: Mutex::default(),
@@ -217,6 +215,25 @@ impl Store {
             Ok(Some(done)) => done,
             Ok(None) | Err(_) => Err(StoreError::Internal("the commit was not finished")),
         }
+    }
+}
+
+/// The key of the secrets. Of several servers on one database one may have been started without the
+/// others' key, which nobody configured: it does everything else.
+async fn seal_key(
+    database: &Database,
+    settings: &DatabaseSettings,
+    state_dir: &Path,
+) -> Result<SealKey, StoreError> {
+    let source = &settings.secrets_key;
+    match SealKey::open_for(database, source, state_dir).await {
+        Err(error @ (StoreError::WrongKey(_) | StoreError::File { .. }))
+            if settings.url.is_some() && *source == KeySource::StateDir =>
+        {
+            tracing::error!(%error, "this server cannot open secrets");
+            Ok(SealKey::absent(state_dir))
+        }
+        other => other,
     }
 }
 

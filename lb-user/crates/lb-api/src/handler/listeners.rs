@@ -56,7 +56,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let owner = request.loadbalancer_id;
     api.authorize_part(&call, Action::ListenerPost, owner, owner.not_found())
         .await?;
-    let needs = Needs::secrets(request.secret_refs()).counted();
+    let refs = request.secret_refs();
+    let needs = Needs::secrets(api.judge(&call, owner, &refs, |_| None).await?).counted();
     let (tree, id) = api
         .change(owner, &needs, |tree, ctx| {
             tree.create_listener(request.clone(), ctx)
@@ -69,7 +70,9 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = ListenerUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::ListenerPut).await?;
-    let needs = Needs::secrets(request.secret_refs());
+    let stored = |tree: &Tree| Some(tree.listener(id).ok()?.secret_refs());
+    let refs = request.secret_refs();
+    let needs = Needs::secrets(api.judge(&call, owner, &refs, stored).await?);
     let (tree, ()) = api
         .change(owner, &needs, |tree, ctx| {
             tree.update_listener(id, request.clone(), ctx)

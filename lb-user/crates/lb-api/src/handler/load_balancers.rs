@@ -76,9 +76,13 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     rules.check_request(&request.vip)?;
     let made = api.placement(&request).await?;
     let zone_networks = made.vip_networks.as_deref().map(network_ids);
-    let needs = Needs::everything(request.secret_refs(), request.addresses());
-    let facts = api.facts(&needs).await?;
     let id = LoadBalancerId(new_id());
+    let secrets = api
+        .judge_new(&call, id, &project, &request.secret_refs())
+        .await?;
+    let facts = api
+        .facts(&Needs::everything(secrets, request.addresses()))
+        .await?;
     let vips = request.vip.clone();
     let limits = api.limits();
     let now = api.now();

@@ -55,12 +55,12 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     };
     api.authorize_part(&call, Action::PoolPost, owner, owner.not_found())
         .await?;
+    let refs = request.secret_refs();
+    let needs = Needs::secrets(api.judge(&call, owner, &refs, |_| None).await?).counted();
     let (tree, id) = api
-        .change(
-            owner,
-            &Needs::secrets(request.secret_refs()).counted(),
-            |tree, ctx| tree.create_pool(request.clone(), ctx),
-        )
+        .change(owner, &needs, |tree, ctx| {
+            tree.create_pool(request.clone(), ctx)
+        })
         .await?;
     Ok(created(KEY, &view(&tree, id)?))
 }
@@ -69,12 +69,13 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let request = PoolUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::PoolPut).await?;
+    let stored = |tree: &Tree| Some(tree.pool(id).ok()?.secret_refs());
+    let refs = request.secret_refs();
+    let needs = Needs::secrets(api.judge(&call, owner, &refs, stored).await?);
     let (tree, ()) = api
-        .change(
-            owner,
-            &Needs::secrets(request.secret_refs()),
-            |tree, ctx| tree.update_pool(id, request.clone(), ctx),
-        )
+        .change(owner, &needs, |tree, ctx| {
+            tree.update_pool(id, request.clone(), ctx)
+        })
         .await?;
     Ok(updated(KEY, &view(&tree, id)?))
 }

@@ -1,8 +1,10 @@
-//! `/v1/secrets`: the subset of the Key Manager API that puts certificates where listeners'
-//! `default_tls_container_ref` and `sni_container_refs` find them (contract 8.1).
+//! `/v1/secrets`: the Key Manager API as far as its clients ask for it, on the embedded store. What
+//! is stored here is what listeners' and pools' references mean (contract 8.1).
 //!
-//! Left out on purpose: two-step creation (first the secret, then its payload), containers, orders,
-//! access lists, expiry.
+//! Invariants: a secret is found under the caller's project only, whoever the caller is; a payload is
+//! shown to those alone who may write secrets and are on its access list.
+//!
+//! Left out on purpose: orders, user metadata, quotas, secret stores.
 
 use axum::{
     Json,
@@ -11,60 +13,104 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use lb_model::{
-    id::SecretId,
-    request::reader::{Reader, required},
-};
+use lb_model::id::SecretId;
 use lb_policy::Action;
 use lb_store::secret::SecretRecord;
 use serde_json::{Value, json};
 
+use super::{
+    secret_body::{NewSecret, OCTET_STREAM, TEXT},
+    secret_page::page,
+};
 use crate::{answer::deleted, call::Call, error::ApiError, state::ApiState};
 
 const NAME: &str = "Secret";
-const OCTET_STREAM: &str = "application/octet-stream";
-const TEXT: &str = "text/plain";
-
-/// Most characters in a name or type.
-const TEXT_MAX: usize = 255;
-/// Most characters in an encoded payload; the store limits what comes out of it.
-const PAYLOAD_CHARS_MAX: usize = 256 << 10;
 
 /// `POST /v1/secrets`
 pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    let document = call.document()?;
-    let new = NewSecret::read(&document)?;
+    let mut new = NewSecret::read(&call.document()?, api.now())?;
     let project = api.project_of_new(&call, None)?;
     api.authorize(&call, Action::SecretPost, &project)?;
+    new.about.creator_id = call.caller().user_id.clone();
+    let payload = new.payload.as_deref().zip(new.content_type.as_deref());
     let id = api
         .store()
-        .put_secret(&project, &new.name, &new.payload, &new.content_type)
+        .create_secret(&project, &new.about, payload)
         .await?;
-    let body = json!({"secret_ref": reference(&call, id)});
-    Ok((StatusCode::CREATED, Json(body)).into_response())
+    tracing::info!(%id, project, "secret stored");
+    let reference = reference(&call, id);
+    let location = HeaderValue::from_str(&reference).unwrap_or(HeaderValue::from_static("/"));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(json!({"secret_ref": reference})),
+    )
+        .into_response())
+}
+
+/// `PUT /v1/secrets/{id}`: the payload of a secret that has none yet.
+pub(crate) async fn fill(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let secret = find(&api, &call, Action::SecretPost).await?;
+    let given = call.header("content-type").unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    let payload = match (kind, call.header("content-encoding")) {
+        (TEXT, None) => call.body().to_vec(),
+        (OCTET_STREAM, None) => call.body().to_vec(),
+        (OCTET_STREAM, Some("base64")) => {
+            let joined: Vec<u8> = call
+                .body()
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect();
+            BASE64_STANDARD
+                .decode(joined)
+                .map_err(|_bad| ApiError::invalid("The payload is not valid base64."))?
+        }
+        _other => {
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("A payload is {TEXT} or {OCTET_STREAM}, the latter possibly in base64."),
+            ));
+        }
+    };
+    if payload.is_empty() {
+        return Err(ApiError::invalid("The payload must not be empty."));
+    }
+    if kind == TEXT && std::str::from_utf8(&payload).is_err() {
+        return Err(ApiError::invalid(
+            "A payload of type text/plain must be UTF-8.",
+        ));
+    }
+    api.store()
+        .fill_secret(&secret.project_id, secret.id, &payload, kind)
+        .await?;
+    Ok(deleted())
 }
 
 /// `GET /v1/secrets`
 pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
-    api.authorize_own(&call, Action::SecretGetAll)?;
-    let secrets = api.store().list_secrets(call.project()).await?;
-    let name = call.argument("name");
-    let number = |key| {
-        call.argument(key)
-            .and_then(|text| text.parse::<usize>().ok())
+    let project = own_project(&api, &call, Action::SecretGetAll)?;
+    let secrets = api.store().list_secrets(&project).await?;
+    let wanted = |secret: &SecretRecord| {
+        let about = &secret.about;
+        let is = |key: &str, value: Option<&str>| {
+            call.argument(key)
+                .is_none_or(|wanted| wanted.is_empty() || value == Some(wanted))
+        };
+        let bits = about.bit_length.map(|bits| bits.to_string());
+        is("name", Some(&about.name))
+            && is("alg", about.algorithm.as_deref())
+            && is("mode", about.mode.as_deref())
+            && is("secret_type", Some(&about.secret_type))
+            && (call.argument("bits") == Some("0") || is("bits", bits.as_deref()))
     };
     let chosen: Vec<Value> = secrets
         .iter()
-        .filter(|secret| name.is_none_or(|name| secret.name == name))
+        .filter(|secret| wanted(secret))
         .map(|secret| view(&call, secret))
         .collect();
-    let total = chosen.len();
-    let limit = number("limit").unwrap_or(usize::MAX);
-    let page = chosen
-        .into_iter()
-        .skip(number("offset").unwrap_or(0))
-        .take(limit);
-    Ok(Json(json!({"secrets": page.collect::<Vec<_>>(), "total": total})).into_response())
+    Ok(page(&call, "secrets", chosen))
 }
 
 /// `GET /v1/secrets/{id}`: what is known of it, or with another `Accept` what it holds.
@@ -76,120 +122,99 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
         return payload(State(api), call).await;
     }
     let secret = find(&api, &call, Action::SecretGetOne).await?;
-    Ok(Json(view(&call, &secret)).into_response())
+    let mut view = view(&call, &secret);
+    let consumers = api.store().registrations(secret.id).await?;
+    if let Value::Object(map) = &mut view {
+        let consumers = consumers.iter().map(super::secret_consumers::view);
+        map.insert("consumers".to_owned(), consumers.collect());
+    }
+    Ok(Json(view).into_response())
 }
 
 /// `GET /v1/secrets/{id}/payload`
 pub(crate) async fn payload(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let secret = find(&api, &call, Action::SecretGetPayload).await?;
+    let caller = call.caller();
+    if !caller.is_admin && !secret.may_be_read_by(caller.user_id.as_deref()) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "The access list of this secret does not name you.",
+        ));
+    }
     let payload = api.store().secret_payload(secret.id).await?;
-    let payload = payload.ok_or_else(|| ApiError::not_found(NAME, call.raw_id(0)))?;
-    let kind = HeaderValue::from_str(&secret.content_type)
-        .unwrap_or(HeaderValue::from_static(OCTET_STREAM));
+    let payload = payload.ok_or_else(|| {
+        ApiError::router(
+            StatusCode::NOT_FOUND,
+            format!("Secret {} has no payload.", secret.id),
+        )
+    })?;
+    let kind = secret.content_type.as_deref().unwrap_or(OCTET_STREAM);
+    let accepted = call
+        .header("accept")
+        .is_none_or(|accept| accept.contains("*/*") || accept.contains(kind));
+    if !accepted {
+        return Err(ApiError::router(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("The payload is {kind}."),
+        ));
+    }
+    let kind = HeaderValue::from_str(kind).unwrap_or(HeaderValue::from_static(OCTET_STREAM));
     Ok(([(header::CONTENT_TYPE, kind)], payload.expose().to_vec()).into_response())
 }
 
 /// `DELETE /v1/secrets/{id}`
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let secret = find(&api, &call, Action::SecretDelete).await?;
-    api.store().delete_secret(secret.id).await?;
+    api.store()
+        .delete_secret(&secret.project_id, secret.id)
+        .await?;
+    tracing::info!(id = %secret.id, "secret deleted");
     Ok(deleted())
 }
 
-async fn find(api: &ApiState, call: &Call, action: Action) -> Result<SecretRecord, ApiError> {
-    let found = api.store().secret(call.id(0, NAME)?).await?;
-    let found = found.ok_or_else(|| ApiError::not_found(NAME, call.raw_id(0)))?;
-    api.authorize(call, action, &found.project_id)?;
-    Ok(found)
+/// The project whose secrets the caller works with.
+pub(super) fn own_project(api: &ApiState, call: &Call, action: Action) -> Result<String, ApiError> {
+    let project = api.project_of_new(call, None)?;
+    api.authorize(call, action, &project)?;
+    Ok(project)
+}
+
+pub(super) async fn find(
+    api: &ApiState,
+    call: &Call,
+    action: Action,
+) -> Result<SecretRecord, ApiError> {
+    let project = own_project(api, call, action)?;
+    let missing = || {
+        let text = format!("Secret {} not found.", call.raw_id(0));
+        ApiError::router(StatusCode::NOT_FOUND, text)
+    };
+    let id: SecretId = call.id(0, NAME)?;
+    let found = api.store().secret(&project, id).await?;
+    found.ok_or_else(missing)
 }
 
 fn reference(call: &Call, id: SecretId) -> String {
-    format!("{}/v1/secrets/{id}", call.origin())
+    format!("{}/v1/secrets/{id}", call.key_manager_base())
 }
 
-fn view(call: &Call, secret: &SecretRecord) -> Value {
-    json!({
+pub(super) fn view(call: &Call, secret: &SecretRecord) -> Value {
+    let about = &secret.about;
+    let mut view = json!({
         "secret_ref": reference(call, secret.id),
-        "name": secret.name,
+        "name": about.name,
         "status": "ACTIVE",
-        "secret_type": "opaque",
-        "creator_id": null,
-        "algorithm": null,
-        "bit_length": null,
-        "mode": null,
-        "expiration": null,
-        "content_types": {"default": secret.content_type},
+        "secret_type": about.secret_type,
+        "creator_id": about.creator_id,
+        "algorithm": about.algorithm,
+        "bit_length": about.bit_length,
+        "mode": about.mode,
+        "expiration": about.expires_at,
         "created": secret.created_at,
-        "updated": secret.created_at,
-    })
-}
-
-/// A secret's body, understood. Its `Debug` would show the payload, so it has none.
-struct NewSecret {
-    name: String,
-    content_type: String,
-    payload: Vec<u8>,
-}
-
-impl NewSecret {
-    fn read(document: &Value) -> Result<Self, ApiError> {
-        let mut reader = Reader::object(document, "secret")?;
-        let name = reader
-            .string("name", TEXT_MAX)?
-            .into_value()
-            .unwrap_or_default();
-        let text = required("payload", reader.string("payload", PAYLOAD_CHARS_MAX)?)?;
-        let kind = required(
-            "payload_content_type",
-            reader.string("payload_content_type", TEXT_MAX)?,
-        )?;
-        let encoding = reader
-            .string("payload_content_encoding", TEXT_MAX)?
-            .into_value();
-        // Told by some clients, of no consequence here.
-        for key in ["algorithm", "mode", "secret_type"] {
-            reader.string(key, TEXT_MAX)?;
-        }
-        reader.integer("bit_length", 0..=i64::MAX)?;
-        if reader
-            .string("expiration", TEXT_MAX)?
-            .into_value()
-            .is_some()
-        {
-            return Err(ApiError::unsupported(
-                "expiration of secrets is not supported.",
-            ));
-        }
-        reader.finish()?;
-        let payload = match (encoding.as_deref(), kind.starts_with(TEXT)) {
-            (Some("base64"), _) => {
-                // Some clients wrap lines.
-                let joined: String = text.split_ascii_whitespace().collect();
-                BASE64_STANDARD.decode(joined).map_err(|_bad| {
-                    ApiError::invalid(
-                        "payload is not valid base64, as payload_content_encoding says.",
-                    )
-                })?
-            }
-            (None, true) => text.into_bytes(),
-            (None, false) => {
-                return Err(ApiError::invalid(format!(
-                    "payload_content_encoding must be 'base64' for payload_content_type '{kind}'."
-                )));
-            }
-            (Some(other), _) => {
-                return Err(ApiError::invalid(format!(
-                    "payload_content_encoding '{other}' is not supported; use 'base64'."
-                )));
-            }
-        };
-        if payload.is_empty() {
-            return Err(ApiError::invalid("payload must not be empty."));
-        }
-        Ok(Self {
-            name,
-            content_type: kind,
-            payload,
-        })
+        "updated": secret.updated_at.unwrap_or(secret.created_at),
+    });
+    if let (Value::Object(map), Some(kind)) = (&mut view, &secret.content_type) {
+        map.insert("content_types".to_owned(), json!({"default": kind}));
     }
+    view
 }

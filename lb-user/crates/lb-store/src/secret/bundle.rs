@@ -1,50 +1,68 @@
-//! A certificate, its chain and its key out of one payload.
+//! A certificate, its chain and its key, ready to be served.
 //!
-//! Two forms: PKCS#12 without a password in every shape that is about (OpenSSL 3's AES, its legacy
-//! 3DES and RC2, without MAC, and what python-cryptography writes without encryption), and PEM with
-//! certificates and a key in any order. The leaf is the certificate the key belongs to; the chain
-//! behind it follows the issuers, whatever the order in the payload.
+//! Two forms come in: one payload with everything ([`read`]), and a container with a payload for
+//! each part ([`assemble`]). The leaf is the certificate the key belongs to; the chain behind it
+//! follows the issuers, whatever the order. What leaves here rustls can serve.
 //!
-//! p12-keystore stands on pre-releases, so its types stay in this file.
-//!
-//! Left out on purpose: PKCS#7 bundles, encrypted PEM keys, validation of chains and dates (the
-//! contract checks neither).
+//! Left out on purpose: validation of chains (the contract checks none).
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
     EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use lb_model::secret::Secret;
-use p12_keystore::Pkcs12Archive;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
+use lb_model::{secret::Secret, time::Timestamp};
+use rustls::crypto::aws_lc_rs as provider;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
+use super::parts::{self, Parts, not};
 use crate::error::SecretError;
 
 /// Characters in a line of PEM (RFC 7468).
 const PEM_COLUMNS: usize = 64;
 /// Longest chain that is followed.
 const CHAIN_MAX: usize = 10;
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// A certificate with its key, ready to be served.
-#[derive(Debug)]
+/// A certificate with its key. What is kept of it is this, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bundle {
     /// Leaf first.
     pub(super) chain_pem: String,
     pub(super) key_pem: Secret,
     /// Subject CN and SAN dNSNames, lower case, no duplicates.
     pub(super) hosts: Vec<String>,
+    /// The leaf's last moment.
+    pub(super) not_after: Timestamp,
 }
 
-struct Parts {
-    certificates: Vec<CertificateDer<'static>>,
-    keys: Vec<PrivateKeyDer<'static>>,
-}
-
-/// Reads a payload.
+/// Reads a payload that holds everything.
 pub(super) fn read(payload: &[u8]) -> Result<Bundle, SecretError> {
-    let parts = split(payload)?;
+    finish(&parts::split(payload)?)
+}
+
+/// Puts together what a certificate container holds.
+pub(super) fn assemble(
+    certificate: &[u8],
+    private_key: &[u8],
+    passphrase: Option<&[u8]>,
+    intermediates: Option<&[u8]>,
+) -> Result<Bundle, SecretError> {
+    let mut found = Parts {
+        certificates: parts::certificates(certificate)?,
+        keys: vec![parts::private_key(private_key, passphrase)?],
+    };
+    if let Some(intermediates) = intermediates {
+        found
+            .certificates
+            .extend(parts::certificates(intermediates)?);
+    }
+    finish(&found)
+}
+
+fn finish(parts: &Parts) -> Result<Bundle, SecretError> {
     let key = parts
         .keys
         .first()
@@ -68,8 +86,30 @@ pub(super) fn read(payload: &[u8]) -> Result<Bundle, SecretError> {
     if hosts.is_empty() {
         return Err(SecretError::NoHostNames);
     }
+    let chain = chain(&certificates, leaf_der, leaf);
+    servable(key)?;
     let mut chain_pem = String::new();
-    push_pem(&mut chain_pem, "CERTIFICATE", leaf_der);
+    for der in &chain {
+        push_pem(&mut chain_pem, "CERTIFICATE", der);
+    }
+    let mut key_pem = String::new();
+    push_pem(&mut key_pem, label(key), key.secret_der());
+    let not_after = leaf.validity().not_after.timestamp();
+    Ok(Bundle {
+        chain_pem,
+        key_pem: Secret::new(key_pem),
+        hosts,
+        not_after: Timestamp(not_after.saturating_mul(MICROS_PER_SECOND)),
+    })
+}
+
+/// The leaf and its issuers, as far as they are there.
+fn chain<'d>(
+    certificates: &[(&CertificateDer<'d>, X509Certificate<'_>)],
+    leaf_der: &CertificateDer<'d>,
+    leaf: &X509Certificate<'_>,
+) -> Vec<CertificateDer<'d>> {
+    let mut chain = vec![leaf_der.clone()];
     let mut last = leaf;
     for _link in 1..CHAIN_MAX {
         let issued = |(_, candidate): &&(&CertificateDer<'_>, X509Certificate<'_>)| {
@@ -78,58 +118,19 @@ pub(super) fn read(payload: &[u8]) -> Result<Bundle, SecretError> {
         let Some((der, issuer)) = certificates.iter().find(issued) else {
             break;
         };
-        push_pem(&mut chain_pem, "CERTIFICATE", der);
+        chain.push((*der).clone());
         last = issuer;
     }
-    let mut key_pem = String::new();
-    push_pem(&mut key_pem, label(key), key.secret_der());
-    Ok(Bundle {
-        chain_pem,
-        key_pem: Secret::new(key_pem),
-        hosts,
-    })
+    chain
 }
 
-fn not(why: &str) -> SecretError {
-    SecretError::NotABundle(why.to_owned())
-}
-
-fn split(payload: &[u8]) -> Result<Parts, SecretError> {
-    const PEM_BEGIN: &[u8] = b"-----BEGIN ";
-    let is_pem = payload
-        .windows(PEM_BEGIN.len())
-        .any(|window| window == PEM_BEGIN);
-    if is_pem {
-        let certificates = CertificateDer::pem_slice_iter(payload).collect::<Result<_, _>>();
-        let keys = PrivateKeyDer::pem_slice_iter(payload).collect::<Result<_, _>>();
-        return Ok(Parts {
-            certificates: certificates.map_err(|error| not(&error.to_string()))?,
-            keys: keys.map_err(|_error| not("its private key is not well-formed PEM"))?,
-        });
+/// What the data path will do with the key, tried once before anyone relies on it. The library's own
+/// comparison with the certificate is left out: it reads X.509 v3 only, and ours came before.
+fn servable(key: &PrivateKeyDer<'_>) -> Result<(), SecretError> {
+    match provider::sign::any_supported_type(key) {
+        Ok(_signing) => Ok(()),
+        Err(error) => Err(SecretError::NotServable(error.to_string())),
     }
-    // Base64 of PKCS#12 is what a shell makes where a client takes text only.
-    let text: Vec<u8> = payload
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    let decoded = BASE64_STANDARD.decode(text);
-    let der = decoded.as_deref().unwrap_or(payload);
-    let archive = Pkcs12Archive::from_pkcs12(der, "").map_err(|error| {
-        not(&format!(
-            "neither PEM nor PKCS#12 without a password ({error})"
-        ))
-    })?;
-    let certificates = archive.certs.iter();
-    let keys = archive.keys.iter();
-    Ok(Parts {
-        certificates: certificates
-            .map(|bag| bag.cert.as_der().to_vec().into())
-            .collect(),
-        keys: keys
-            .map(|bag| PrivatePkcs8KeyDer::from(bag.key.as_der().to_vec()).into())
-            .collect(),
-    })
 }
 
 /// The public half, as a certificate holds it in subjectPublicKey.

@@ -1,15 +1,19 @@
 //! Secrets at rest: AES-256-GCM under a key of this installation.
 //!
-//! The key is a file of its own beside the database (mode 0600, made at first start), so a copy of
-//! the database alone shows nothing. A sealed secret is bound to its id: one row's bytes under
-//! another's id do not open.
+//! The key is never in the database, so a copy of the database alone shows nothing: it is a file
+//! the operator names, a credential of systemd's, or a file beside the database made at first start
+//! (mode 0600). A sealed secret is bound to its label: one row's bytes under another's do not open.
+//!
+//! Invariant: nothing is ever sealed with a key that does not open what is sealed already. The first
+//! use leaves a proof in the database, and every later start begins with it.
 
 use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use aws_lc_rs::{
@@ -18,16 +22,56 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use crate::error::StoreError;
+use crate::{
+    db::{Database, query, query_scalar},
+    error::StoreError,
+};
 
-/// Name of the key file in the state directory.
+/// Name of the key file in the state directory, and of systemd's credential.
 const KEY_FILE: &str = "secrets.key";
 /// Held while the key is looked for or made.
 const LOCK_FILE: &str = "secrets.lock";
 /// AES-256.
 const KEY_BYTES: usize = 32;
+/// More than any way to write the key down takes.
+const FILE_BYTES_MAX: u64 = 1 << 10;
+/// Setting that holds the proof, and what it says.
+const PROOF: &str = "secrets_key_proof";
 
-pub(crate) struct SealKey(RandomizedNonceKey);
+/// Where the key comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file that the operator made; it must be there.
+    File(PathBuf),
+    /// The file in the state directory, made when nothing is sealed yet.
+    #[default]
+    StateDir,
+}
+
+impl KeySource {
+    /// Where no file is configured: the credential that systemd hands over (`secrets.key` in the
+    /// directory of credentials), when there is one.
+    pub fn or_credential(&mut self, credentials: &Path) {
+        let credential = credentials.join(KEY_FILE);
+        if *self == Self::StateDir && credential.exists() {
+            *self = Self::File(credential);
+        }
+    }
+
+    fn path(&self, state_dir: &Path) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::StateDir => state_dir.join(KEY_FILE),
+        }
+    }
+}
+
+pub(crate) struct SealKey {
+    key: Option<RandomizedNonceKey>,
+    path: PathBuf,
+    /// The database holds a proof that this key opens.
+    proved: AtomicBool,
+}
 
 impl fmt::Debug for SealKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,43 +80,122 @@ impl fmt::Debug for SealKey {
 }
 
 impl SealKey {
-    /// Reads the key, or makes it: once, also when several servers start at the same time.
-    pub(crate) fn load_or_create(state_dir: &Path) -> Result<Self, StoreError> {
-        let path = state_dir.join(KEY_FILE);
-        let _alone = crate::lock::alone(&state_dir.join(LOCK_FILE))?;
+    /// Reads the key, or makes it where nothing was ever sealed, and has it proved.
+    pub(crate) async fn open_for(
+        database: &Database,
+        source: &KeySource,
+        state_dir: &Path,
+    ) -> Result<Self, StoreError> {
+        let path = source.path(state_dir);
+        let proof: Option<String> = query_scalar(SELECT_PROOF)
+            .bind(PROOF)
+            .fetch_optional(&database.read)
+            .await?;
+        let sealed: Option<String> = query_scalar(SELECT_ANY)
+            .fetch_optional(&database.read)
+            .await?;
+        let may_create = *source == KeySource::StateDir && proof.is_none() && sealed.is_none();
+        let key = Self::load(&path, may_create)?;
+        let wrong = |_error| StoreError::WrongKey(path.clone());
+        if let Some(proof) = proof {
+            key.open(PROOF, &proof).map_err(wrong)?;
+            key.proved.store(true, Ordering::Release);
+            return Ok(key);
+        }
+        // Written by a version that left no proof.
+        if let Some(id) = sealed {
+            let sealed: String = query_scalar(SELECT_SEALED)
+                .bind(&id)
+                .fetch_one(&database.read)
+                .await?;
+            key.open(&id, &sealed).map_err(wrong)?;
+        }
+        Ok(key)
+    }
+
+    /// No key: nothing can be sealed or opened.
+    pub(crate) fn absent(state_dir: &Path) -> Self {
+        Self {
+            key: None,
+            path: state_dir.join(KEY_FILE),
+            proved: AtomicBool::new(false),
+        }
+    }
+
+    /// Has the key proved before the first thing is sealed with it: of several servers that do so at
+    /// once one is first, and its key is the one.
+    pub(crate) async fn prove(&self, database: &Database) -> Result<(), StoreError> {
+        if self.proved.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        query(INSERT_PROOF)
+            .bind(PROOF)
+            .bind(self.seal(PROOF, PROOF.as_bytes())?)
+            .execute(&database.write)
+            .await?;
+        let proof: String = query_scalar(SELECT_PROOF)
+            .bind(PROOF)
+            .fetch_one(&database.write)
+            .await?;
+        self.open(PROOF, &proof)
+            .map_err(|_error| StoreError::WrongKey(self.path.clone()))?;
+        self.proved.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn load(path: &Path, may_create: bool) -> Result<Self, StoreError> {
         let fail = |source| StoreError::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
-        let bytes = match File::open(&path) {
-            Ok(mut file) => {
-                let mut bytes = [0; KEY_BYTES];
-                file.read_exact(&mut bytes).map_err(fail)?;
-                bytes
+        // Once, also when several servers start at the same time.
+        let _alone = match path.parent() {
+            Some(directory) if may_create => Some(crate::lock::alone(&directory.join(LOCK_FILE))?),
+            _ => None,
+        };
+        let bytes = match File::open(path) {
+            Ok(file) => {
+                let mut content = Vec::new();
+                file.take(FILE_BYTES_MAX)
+                    .read_to_end(&mut content)
+                    .map_err(fail)?;
+                parse(&content).ok_or_else(|| StoreError::BadKey(path.to_owned()))?
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => create(&path).map_err(fail)?,
+            Err(error) if error.kind() == ErrorKind::NotFound && may_create => {
+                create(path).map_err(fail)?
+            }
             Err(error) => return Err(fail(error)),
         };
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes)
-            .map(Self)
-            .map_err(|_unspecified| StoreError::Internal("the secrets key is of no use"))
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes)
+            .map_err(|_unspecified| StoreError::Internal("the secrets key is of no use"))?;
+        Ok(Self {
+            key: Some(key),
+            path: path.to_owned(),
+            proved: AtomicBool::new(false),
+        })
+    }
+
+    fn key(&self) -> Result<&RandomizedNonceKey, StoreError> {
+        self.key
+            .as_ref()
+            .ok_or_else(|| StoreError::WrongKey(self.path.clone()))
     }
 
     /// Encrypts; text for a TEXT column.
-    pub(crate) fn seal(&self, id: &str, plain: &[u8]) -> Result<String, StoreError> {
+    pub(crate) fn seal(&self, label: &str, plain: &[u8]) -> Result<String, StoreError> {
         let mut bytes = plain.to_vec();
         let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::from(id.as_bytes()), &mut bytes)
+            .key()?
+            .seal_in_place_append_tag(Aad::from(label.as_bytes()), &mut bytes)
             .map_err(|_unspecified| StoreError::Internal("a secret could not be encrypted"))?;
         let mut sealed = nonce.as_ref().to_vec();
         sealed.append(&mut bytes);
         Ok(BASE64_STANDARD.encode(sealed))
     }
 
-    /// Decrypts what [`SealKey::seal`] made under the same id.
-    pub(crate) fn open(&self, id: &str, sealed: &str) -> Result<Vec<u8>, StoreError> {
-        let corrupt = || StoreError::Corrupt(format!("secret {id} does not open with this key"));
+    /// Decrypts what [`SealKey::seal`] made under the same label.
+    pub(crate) fn open(&self, label: &str, sealed: &str) -> Result<Vec<u8>, StoreError> {
+        let corrupt = || StoreError::Corrupt(format!("secret {label} does not open with this key"));
         let bytes = BASE64_STANDARD
             .decode(sealed)
             .map_err(|_invalid| corrupt())?;
@@ -80,11 +203,41 @@ impl SealKey {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_unspecified| corrupt())?;
         let mut rest = rest.to_vec();
         let plain = self
-            .0
-            .open_in_place(nonce, Aad::from(id.as_bytes()), &mut rest)
+            .key()?
+            .open_in_place(nonce, Aad::from(label.as_bytes()), &mut rest)
             .map_err(|_unspecified| corrupt())?;
         Ok(plain.to_vec())
     }
+}
+
+const SELECT_PROOF: &str = "SELECT value FROM settings WHERE name = $1";
+const INSERT_PROOF: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
+     ON CONFLICT (name) DO NOTHING";
+const SELECT_ANY: &str = "SELECT id FROM secrets WHERE sealed <> '' LIMIT 1";
+const SELECT_SEALED: &str = "SELECT sealed FROM secrets WHERE id = $1";
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&str] = &[SELECT_PROOF, INSERT_PROOF, SELECT_ANY, SELECT_SEALED];
+
+/// 32 bytes as they are, or written down as base64 or hexadecimal digits.
+fn parse(content: &[u8]) -> Option<[u8; KEY_BYTES]> {
+    if let Ok(bytes) = content.try_into() {
+        return Some(bytes);
+    }
+    let text = std::str::from_utf8(content).ok()?.trim();
+    if let Ok(decoded) = BASE64_STANDARD.decode(text)
+        && let Ok(bytes) = decoded.try_into()
+    {
+        return Some(bytes);
+    }
+    if text.len() != KEY_BYTES * 2 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; KEY_BYTES];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// A fresh key, written in full under another name first: a key that is cut short would lock every
@@ -115,14 +268,14 @@ mod tests {
     #[test]
     fn a_sealed_secret_opens_only_under_its_own_id_and_key() {
         let dir = tempfile::tempdir().unwrap();
-        let key = SealKey::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(KEY_FILE);
+        let key = SealKey::load(&path, true).unwrap();
         let sealed = key.seal("a", b"private").unwrap();
         assert!(!sealed.contains("private"));
-        let again = SealKey::load_or_create(dir.path()).unwrap();
+        let again = SealKey::load(&path, false).unwrap();
         assert_eq!(again.open("a", &sealed).unwrap(), b"private");
         assert!(again.open("b", &sealed).is_err());
-        let elsewhere = tempfile::tempdir().unwrap();
-        let other = SealKey::load_or_create(elsewhere.path()).unwrap();
+        let other = SealKey::load(&dir.path().join("other"), true).unwrap();
         assert!(other.open("a", &sealed).is_err());
     }
 
@@ -131,11 +284,21 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
 
         let dir = tempfile::tempdir().unwrap();
-        SealKey::load_or_create(dir.path()).unwrap();
-        let mode = std::fs::metadata(dir.path().join(KEY_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
+        let path = dir.path().join(KEY_FILE);
+        SealKey::load(&path, true).unwrap();
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_may_be_written_as_bytes_base64_or_digits() {
+        let bytes = [7; KEY_BYTES];
+        let digits = "07".repeat(KEY_BYTES);
+        assert_eq!(parse(&bytes), Some(bytes));
+        assert_eq!(parse(format!("{digits}\n").as_bytes()), Some(bytes));
+        assert_eq!(parse(BASE64_STANDARD.encode(bytes).as_bytes()), Some(bytes));
+        for wrong in [&b""[..], b"short", &[1; 31], &[0xff; 64]] {
+            assert_eq!(parse(wrong), None);
+        }
     }
 }

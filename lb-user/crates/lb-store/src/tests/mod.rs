@@ -156,6 +156,7 @@ pub(crate) fn settings(dir: &Path) -> DatabaseSettings {
     }
     let url = std::fs::read_to_string(&file).unwrap();
     DatabaseSettings {
+        secrets_key: crate::KeySource::StateDir,
         url: Some(url.parse().unwrap()),
         connections: 8,
         connect_timeout: Duration::from_secs(10),

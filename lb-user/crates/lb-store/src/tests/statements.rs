@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    amphora, availability_zone, capability, encode, event, flavor, host, ipam, lease, list, observed,
-    quota, secret, settings, sql, tree, user_port,
+    amphora, availability_zone, capability, encode, event, flavor, host, ipam, lease, list,
+    observed, quota, secret, settings, sql, tree, user_port,
 };
 
 on_both! {
@@ -27,7 +27,8 @@ async fn every_statement_prepares() {
         ipam::STATEMENTS,
         lease::STATEMENTS,
         observed::STATEMENTS,
-        secret::STATEMENTS,
+        &secret::statements(),
+        secret::seal::STATEMENTS,
         settings::STATEMENTS,
         tree::STATEMENTS,
         user_port::STATEMENTS,
