@@ -10,7 +10,7 @@ use axum::{
 use tower::ServiceBuilder;
 
 use crate::{
-    auth::authenticate,
+    auth::{authenticate, network_reader},
     discovery, edge,
     error::ApiError,
     front::{cors, healthcheck},
@@ -36,7 +36,10 @@ pub fn router(state: ApiState) -> Router {
                 .merge(service_routes()),
         )
         .nest("/v2/octavia", amphora_routes())
-        .nest("/v2", network_routes())
+        .nest(
+            "/v2",
+            network_routes().route_layer(from_fn_with_state(state.clone(), network_reader)),
+        )
         .merge(secret_routes())
         .fallback(async || ApiError::router(StatusCode::NOT_FOUND, ""))
         .method_not_allowed_fallback(async || ApiError::router(StatusCode::METHOD_NOT_ALLOWED, ""))

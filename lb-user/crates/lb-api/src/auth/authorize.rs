@@ -2,11 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 use lb_model::{fault::Fault, id::LoadBalancerId};
 use lb_policy::Action;
 
-use crate::{auth::AuthStrategy, call::Call, error::ApiError, state::ApiState};
+use crate::{
+    auth::{AuthStrategy, Caller},
+    call::Call,
+    error::ApiError,
+    state::ApiState,
+};
 
 impl ApiState {
     /// Whether the caller may do `action` to an object of `project`.
@@ -80,7 +90,10 @@ impl ApiState {
     }
 
     fn may(&self, call: &Call, action: Action, project: Option<&str>) -> bool {
-        let caller = call.caller();
+        self.caller_may(call.caller(), action, project)
+    }
+
+    fn caller_may(&self, caller: &Caller, action: Action, project: Option<&str>) -> bool {
         // No policy file takes anything from anybody where there is no authentication.
         if self.config().auth_strategy == AuthStrategy::Noauth {
             return caller.is_admin;
@@ -91,6 +104,24 @@ impl ApiState {
             tracing::debug!(%action, user = ?caller.user_id, roles = ?caller.roles, "refused by policy");
         }
         allowed
+    }
+}
+
+/// Layer around the Network API: its objects are everyone's, but nobody's who may see no load
+/// balancer either.
+pub(crate) async fn network_reader(
+    State(api): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    let allowed = caller.is_some_and(|caller| {
+        api.caller_may(caller, Action::NetworkGet, caller.project_id.as_deref())
+    });
+    if allowed {
+        next.run(request).await
+    } else {
+        refused().into_response()
     }
 }
 

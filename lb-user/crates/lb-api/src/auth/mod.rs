@@ -16,6 +16,7 @@ mod caller;
 mod policy_file;
 
 pub(crate) use authenticate::authenticate;
+pub(crate) use authorize::network_reader;
 pub(crate) use caller::Caller;
 pub use policy_file::{PolicyFile, PolicyFileError, Rules, default_rules};
 
