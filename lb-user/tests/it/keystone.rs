@@ -24,6 +24,7 @@ impl Cloud {
             &[
                 ("LBAAS_API__AUTH_STRATEGY", "keystone"),
                 ("LBAAS_KEYSTONE__AUTH_URL", keystone.url()),
+                ("LBAAS_KEYSTONE__TIMEOUT_SECS", "90"),
                 ("LBAAS_KEYSTONE__USERNAME", SERVICE_USER),
                 ("LBAAS_KEYSTONE__PASSWORD", PASSWORD),
                 ("LBAAS_KEYSTONE__PROJECT_NAME", "service"),

@@ -28,6 +28,8 @@ fn config(url: &str, password: &str) -> KeystoneConfig {
         },
     );
     config.interface = Interface::Public;
+    // A busy machine is no Keystone that is away.
+    config.timeout = Duration::from_secs(90);
     config
 }
 
