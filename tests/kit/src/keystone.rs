@@ -329,7 +329,8 @@ fn wanted(load_balancer: Option<&str>) -> Value {
         "admin_password": PASSWORD,
         "projects": [PROJECTS[0], PROJECTS[1], "service"],
         "users": users,
-        "services": [{"type": "load-balancer", "url": url}],
+        // One address serves both: the client asks the network service for the names of subnets.
+        "services": [{"type": "load-balancer", "url": url}, {"type": "network", "url": url}],
     })
 }
 
