@@ -11,6 +11,8 @@ mod front;
 mod key_manager;
 mod keystone;
 mod network;
+mod providers;
+mod quotas;
 mod reader;
 mod server;
 mod show;
@@ -30,7 +32,7 @@ pub(crate) use network::{Network, NetworkDriver, network_named};
 pub(crate) use server::{Api, Controller};
 
 use ipnet::IpNet;
-use lb_model::vip::VipRules;
+use lb_model::{provider::Provider, quota::PerClass, vip::VipRules};
 use reader::Section;
 use source::{Layers, Origin};
 
@@ -53,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) keystone: Option<Keystone>,
     pub(crate) key_manager: KeyManager,
+    /// The providers that requests may name.
+    pub(crate) providers: Vec<Provider>,
+    /// Limits of projects that have none of their own.
+    pub(crate) quotas: PerClass<i64>,
     pub(crate) controller: Controller,
     pub(crate) network_driver: NetworkDriver,
     /// What is allowed of VIPs.
@@ -148,11 +154,13 @@ impl Config {
         let run_dir = absolute(&mut root, "run_dir", RUN_DIR, directory)?;
         let mut database = database::read(root.section("database")?)?;
         database.secrets_key = key_manager::read_key(root.section("secrets")?)?;
-        let mut api = Api::read(root.section("api")?)?;
+        let providers = providers::read(&mut root)?;
+        let mut api = Api::read(root.section("api")?, &providers)?;
         api.front.read_cors(root.section("cors")?)?;
         let policy = Policy::read(root.section("policy")?)?;
         let keystone = Keystone::read(root.section("keystone")?, api.auth_strategy)?;
         let key_manager = KeyManager::read(root.section("key_manager")?, keystone.is_some())?;
+        let quotas = quotas::read(root.section("quotas")?)?;
         let controller = Controller::read(root.section("controller")?)?;
         let (network_driver, vip_rules) = network::read_driver(root.section("network")?)?;
         let networks = network::read(&mut root)?;
@@ -169,6 +177,8 @@ impl Config {
             policy,
             keystone,
             key_manager,
+            providers,
+            quotas,
             controller,
             network_driver,
             vip_rules,

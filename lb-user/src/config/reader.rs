@@ -206,6 +206,28 @@ impl Section {
             .ok_or_else(|| error(&path, &leaf, expected))
     }
 
+    /// A whole number that may be negative, as `-1` for "no limit".
+    pub(crate) fn signed(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Option<i64>, ConfigError> {
+        let path = self.full(key);
+        let expected = format!(
+            "must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        );
+        let Some(leaf) = self.leaf(key, &expected)? else {
+            return Ok(None);
+        };
+        leaf.value
+            .as_integer()
+            .filter(|number| range.contains(number))
+            .map(Some)
+            .ok_or_else(|| error(&path, &leaf, expected))
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let path = self.full(key);

@@ -32,7 +32,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(super) fn read(mut section: Section) -> Result<Self, ConfigError> {
+    pub(super) fn read(mut section: Section, providers: &[Provider]) -> Result<Self, ConfigError> {
         let listen = address(&mut section, "listen", LISTEN)?;
         let auth_strategy = auth::strategy(&mut section)?;
         let default_project = section
@@ -48,8 +48,7 @@ impl Api {
         let default_provider: String = section
             .parsed("default_provider", "a provider's name")?
             .unwrap_or_else(|| "amphora".to_owned());
-        let providers = Provider::built_in();
-        if check_enabled(&default_provider, &providers).is_err() {
+        if check_enabled(&default_provider, providers).is_err() {
             let names: Vec<&str> = providers.iter().map(|it| it.name.as_str()).collect();
             return Err(section.wrong(
                 "default_provider",

@@ -40,6 +40,8 @@ impl Config {
         )?;
         api.front.write(out)?;
         api.front.write_cors(out)?;
+        super::providers::write(&self.providers, out)?;
+        super::quotas::write(&self.quotas, out)?;
         auth::write(out, self)?;
         self.key_manager.write(out, &self.database.secrets_key)?;
         let controller = &self.controller;

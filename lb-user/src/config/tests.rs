@@ -105,6 +105,18 @@ const WRONG: &[(&str, &[&str])] = &[
         &["default_project = \"\"", "32 hexadecimal"],
     ),
     (
+        "[quotas]\ndefault_pool_quota = -2",
+        &["quotas.default_pool_quota = -2", "-1 to 2000000000"],
+    ),
+    (
+        "[quotas]\ndefault_pools = 1",
+        &["quotas.default_pools", "unknown key", "default_pool_quota"],
+    ),
+    (
+        "[[providers]]\nname = \"amphora\"",
+        &["name = \"amphora\"", "a name of its own"],
+    ),
+    (
         "[api]\ndefault_provider = \"ovn\"",
         &["default_provider = \"ovn\"", "amphora"],
     ),
@@ -313,4 +325,30 @@ fn the_front_door_is_read_shown_and_read_again() {
     ] {
         assert_eq!(load(bad, &[], &[]).unwrap_err().key, key, "{bad}");
     }
+}
+
+#[test]
+fn quotas_and_providers_are_settings() {
+    let text = format!(
+        "{NETWORKS}[[providers]]\nname = \"edge\"\n[quotas]\ndefault_member_quota = 50\n\
+         [api]\ndefault_provider = \"edge\"\n"
+    );
+    let environment = [("LBAAS_QUOTAS__DEFAULT_POOL_QUOTA", "7")];
+    let config = load(&text, &environment, &[]).unwrap();
+    assert_eq!((config.quotas.member, config.quotas.pool), (50, 7));
+    assert_eq!((config.quotas.loadbalancer, config.quotas.l7rule), (-1, -1));
+    let names: Vec<&str> = config.providers.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["amphora", "octavia", "edge"]);
+    let shown = load(&config.to_toml(), &[], &[]).unwrap();
+    assert_eq!(
+        (shown.quotas, shown.providers),
+        (config.quotas, config.providers)
+    );
+}
+
+#[test]
+fn the_sample_is_read_and_has_finite_quotas() {
+    let sample = include_str!("../../../packaging/lbaas.toml.sample");
+    let config = load(&format!("{sample}\n{NETWORKS}"), &[], &[]).unwrap();
+    assert_eq!(config.quotas.finite().count(), 7);
 }

@@ -219,6 +219,8 @@ fn agents(
 fn api_config(config: &Config) -> ApiConfig {
     let mut api = ApiConfig::new(config.api.default_project.clone());
     api.default_provider = config.api.default_provider.clone();
+    api.providers.clone_from(&config.providers);
+    api.quota_defaults = config.quotas;
     api.topology = config.controller.topology;
     api.deny_cidrs = config.deny_cidrs.clone();
     api.vip_rules = config.vip_rules.clone();
