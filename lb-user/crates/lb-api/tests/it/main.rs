@@ -11,6 +11,8 @@ mod bad_input;
 mod batch;
 mod beyond;
 #[cfg(test)]
+mod burst;
+#[cfg(test)]
 mod every_route;
 #[cfg(test)]
 mod flavors;
