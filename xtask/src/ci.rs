@@ -22,12 +22,14 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     build::ebpf()?;
     let binary = build::lbaas()?;
     let client = openstack::client()?;
+    let schemathesis = openstack::schemathesis()?;
     let mut command = cargo(&["test"]);
     command.args(&args.rest);
     command
         .env("LBAAS_TEST_REQUIRE_ROOT", "1")
         .env("LBAAS_BINARY", binary)
-        .env("LBAAS_OPENSTACK", client);
+        .env("LBAAS_OPENSTACK", client)
+        .env("LBAAS_SCHEMATHESIS", schemathesis);
     shell::run_command(&mut command)
 }
 

@@ -10,19 +10,32 @@ const PACKAGES: &[&str] = &[
     "python-octaviaclient==3.15.0",
 ];
 
-/// Installs it unless it is there; gives the directory of its programs.
+/// What makes up requests from the API's document, and the version that was tried.
+const SCHEMATHESIS: &[&str] = &["schemathesis==4.32.5"];
+
+/// Installs the client unless it is there; gives the directory of its programs.
 pub fn client() -> anyhow::Result<PathBuf> {
-    let venv = cargo::target_dir().join("openstack");
+    install("openstack", "openstack", PACKAGES)
+}
+
+/// Installs schemathesis unless it is there; gives the directory of its programs.
+pub fn schemathesis() -> anyhow::Result<PathBuf> {
+    install("schemathesis", "schemathesis", SCHEMATHESIS)
+}
+
+/// Installs packages from PyPI into a virtual environment of their own below the target directory.
+fn install(name: &str, program: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let venv = cargo::target_dir().join(name);
     let bin = venv.join("bin");
-    if !bin.join("openstack").is_file() {
-        shell::say("installing the openstack client into target/openstack");
+    if !bin.join(program).is_file() {
+        shell::say(&format!("installing {program} into target/{name}"));
         shell::run(
             "python3",
             ["-m".as_ref(), "venv".as_ref(), venv.as_os_str()],
         )?;
         let mut pip = Command::new(bin.join("pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES);
+            .args(packages);
         // An index that does not answer looks to pip like one that has nothing.
         shell::run_command(&mut pip).or_else(|_unanswered| shell::run_command(&mut pip))?;
     }

@@ -15,6 +15,7 @@ pub(crate) mod operator;
 pub(crate) mod pools;
 pub(crate) mod providers;
 pub(crate) mod quotas;
+pub(crate) mod resize;
 pub(crate) mod secret_acls;
 mod secret_body;
 pub(crate) mod secret_consumers;

@@ -16,11 +16,12 @@ use crate::{
     front::{cors, healthcheck},
     handler::{
         amphorae, availability_zones, events, flavors, health_monitors, l7policies, l7rules,
-        listeners, load_balancers, members, operator, pools, providers, quotas, secret_acls,
-        secret_consumers, secret_containers, secrets,
+        listeners, load_balancers, members, operator, pools, providers, quotas, resize,
+        secret_acls, secret_consumers, secret_containers, secrets,
     },
     key_manager_discovery,
     network::{self, ports},
+    openapi,
     state::ApiState,
 };
 
@@ -65,6 +66,10 @@ fn discovery_routes() -> Router<ApiState> {
         .route("/v2", get(discovery::v2))
         .route("/v2/lbaas", get(discovery::v2))
         .route("/v2/octavia", get(discovery::v2))
+        .route("/openapi", get(openapi::show))
+        .route("/docs", get(openapi::page))
+        .route("/docs/page.js", get(openapi::script))
+        .route("/docs/page.css", get(openapi::style))
 }
 
 fn health_routes(state: &ApiState) -> Router<ApiState> {
@@ -90,6 +95,7 @@ fn load_balancer_routes() -> Router<ApiState> {
         .route("/loadbalancers/{id}/statuses", get(lb::statuses))
         .route("/loadbalancers/{id}/stats", get(lb::stats))
         .route("/loadbalancers/{id}/failover", put(lb::failover))
+        .route("/loadbalancers/{id}/resize", put(resize::resize))
         .route("/events", get(events::watch))
         .route("/listeners", get(listeners::list).post(listeners::create))
         .route(

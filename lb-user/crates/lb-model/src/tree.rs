@@ -21,6 +21,7 @@ mod member;
 mod member_batch;
 mod pool;
 mod pool_rules;
+mod resize;
 mod vip_options;
 
 pub use self::load_balancer::NewLoadBalancer;

@@ -23,8 +23,10 @@ use crate::{
 const OPEN_PATHS: &[&str] = &[
     "/",
     "/healthcheck",
-    "/openapi.json",
+    "/openapi",
     "/docs",
+    "/docs/page.js",
+    "/docs/page.css",
     "/v1",
     "/key-manager",
 ];

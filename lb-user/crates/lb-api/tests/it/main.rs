@@ -29,6 +29,8 @@ mod listing;
 mod load_balancer;
 #[cfg(test)]
 mod networks;
+mod openapi;
+mod properties;
 #[cfg(test)]
 mod quotas;
 #[cfg(test)]

@@ -251,6 +251,11 @@ impl Resource {
         fields.find(|field| field.name == name).copied()
     }
 
+    /// What it can be filtered and sorted by, by API name.
+    pub fn attributes(self) -> impl Iterator<Item = &'static str> {
+        self.fields().map(|field| field.name)
+    }
+
     pub(super) fn fields(self) -> impl Iterator<Item = &'static Field> {
         let (common, own) = match self {
             Self::LoadBalancer => (COMMON, LOAD_BALANCER),
