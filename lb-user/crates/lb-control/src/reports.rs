@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use lb_model::{
     enums::ProvisioningStatus,
     id::{ListenerId, LoadBalancerId},
@@ -17,6 +18,9 @@ use lb_wire::message::ReportRequest;
 
 use crate::{controller::Controller, error::ControlError, gather::gather, heads::Known};
 
+/// Reports folded side by side: each waits for the database most of the time.
+const FOLDED_AT_ONCE: usize = 8;
+
 impl Controller {
     /// Takes in a whole report. Statuses first: someone may wait for ACTIVE, nobody for counters.
     pub(crate) async fn fold(&self, request: &ReportRequest) -> Result<(), ControlError> {
@@ -27,16 +31,17 @@ impl Controller {
         }
         let heads = self.heads_reported(request).await?;
         let mut carried = Vec::with_capacity(request.load_balancers.len());
-        for report in &request.load_balancers {
-            let Some(head) = heads.get(&report.id) else {
-                tracing::debug!(load_balancer = %report.id, host = request.host, "carried, but not known here");
-                continue;
-            };
-            if self
-                .fold_one(&request.host, takes_new, head, report)
-                .await?
-            {
-                carried.push(report.clone());
+        for some in request.load_balancers.chunks(FOLDED_AT_ONCE) {
+            let folds = some.iter().filter_map(|report| {
+                let Some(head) = heads.get(&report.id) else {
+                    tracing::debug!(load_balancer = %report.id, host = request.host, "carried, but not known here");
+                    return None;
+                };
+                let fold = self.fold_one(&request.host, takes_new, head, report);
+                Some(async move { fold.await.map(|ours| ours.then(|| report.clone())) })
+            });
+            for folded in join_all(folds).await {
+                carried.extend(folded?);
             }
         }
         self.observe(&request.host, carried);
