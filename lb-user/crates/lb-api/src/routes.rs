@@ -50,10 +50,11 @@ pub fn router(state: ApiState) -> Router {
     let admitted = ServiceBuilder::new()
         .layer(from_fn_with_state(state.clone(), edge::admit))
         .service(table);
+    let cors = cors::layer(&state.config().front.allowed_origins);
     let routes = Router::new()
         .fallback_service(admitted)
-        .layer(from_fn_with_state(state.clone(), authenticate));
-    let routes = match cors::layer(&state.config().front.allowed_origins) {
+        .layer(from_fn_with_state(state, authenticate));
+    let routes = match cors {
         Some(layer) => routes.layer(layer),
         None => routes,
     };

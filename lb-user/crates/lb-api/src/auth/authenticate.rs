@@ -78,10 +78,10 @@ async fn by_token(
         OpenStackError::Config("auth_strategy is keystone and none is configured".to_owned())
     })?;
     let token = keystone.validate(shown).await?;
-    if let Some(rules) = &token.access_rules {
-        if !rules.iter().any(|rule| rule.allows(verb.as_str(), path)) {
-            return Err(OpenStackError::InvalidToken);
-        }
+    if let Some(rules) = &token.access_rules
+        && !rules.iter().any(|rule| rule.allows(verb.as_str(), path))
+    {
+        return Err(OpenStackError::InvalidToken);
     }
     Ok(Caller::from_token(&token))
 }

@@ -67,7 +67,7 @@ pub(crate) async fn answer(State(api): State<ApiState>, request: Request) -> Res
     let accepts = request.headers().get_all(header::ACCEPT).iter();
     let wants_json = accepts
         .filter_map(|value| value.to_str().ok())
-        .any(|value| prefers_json(value));
+        .any(prefers_json);
     let reason = api.health().reason(api.store()).await;
     let reasons: Vec<&String> = reason.iter().collect();
     match (&reason, wants_json) {
