@@ -33,6 +33,17 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     shell::run_command(&mut command)
 }
 
+/// Runs the real clients against `lbaas all-in-one --simulate`; needs no root.
+pub fn conformance() -> anyhow::Result<()> {
+    let binary = build::lbaas()?;
+    let client = openstack::client()?;
+    let mut command = cargo(&["test", "--package", "lb-tests", "--test", "clients"]);
+    command
+        .env("LBAAS_BINARY", binary)
+        .env("LBAAS_OPENSTACK", client);
+    shell::run_command(&mut command)
+}
+
 /// Every gate that needs no network namespace, cheapest first.
 pub fn gates() -> anyhow::Result<()> {
     setup::setup(setup::Scope::Build)?;

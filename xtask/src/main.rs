@@ -36,6 +36,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run every test: pure, BPF test-run, veth, end to end, the real openstack client.
     Test(ci::TestArgs),
+    /// Run clients nobody here wrote (openstacksdk, the openstack client) against a simulated server.
+    Conformance,
     /// Run the gates: fmt, tidy, clippy, deny, audit.
     Ci,
     /// Check the house rules: dependency direction, lengths, module docs, security rules.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf => build::ebpf().map(|_object| ()),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => ci::test(&args),
+        Command::Conformance => ci::conformance(),
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),
         Command::Bench(which) => bench::bench(&which),

@@ -123,6 +123,7 @@ const POOL: &[Field] = &[
 ];
 
 const MEMBER: &[Field] = &[
+    field("pool_id", "t.pool_id", Kind::Id),
     field("address", "t.address", Kind::Address),
     field("protocol_port", "t.protocol_port", Kind::Int),
     field("weight", "t.weight", Kind::Int),
@@ -158,6 +159,8 @@ const L7POLICY: &[Field] = &[
 ];
 
 const L7RULE: &[Field] = &[
+    // openstacksdk says in the query, too, what the path says.
+    field("l7policy_id", "t.l7policy_id", Kind::Id),
     field("type", "t.type", Kind::Text),
     field("compare_type", "t.compare_type", Kind::Text),
     field("key", "t.rule_key", Kind::Text),
