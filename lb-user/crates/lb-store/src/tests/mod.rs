@@ -26,6 +26,7 @@ mod capabilities;
 mod events;
 mod lists;
 mod observed;
+mod quotas;
 mod secrets;
 mod servers;
 mod statements;
