@@ -208,7 +208,7 @@ fn check_arguments(query: &[(String, String)], ids: &[String]) -> Result<(), Api
     Ok(())
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length_limit(&error) => Err(ApiError::too_large(limit)),

@@ -40,6 +40,8 @@ pub struct ApiConfig {
     /// Addresses of the server itself, which no member and no monitor may have either. Those of the
     /// hosts that carry load balancers come from their agents.
     pub own_addresses: Vec<IpAddr>,
+    /// Whether neutron-lbaas's dialect is spoken under `/neutron`.
+    pub neutron_lbaas: bool,
     /// What the operator allows of VIPs.
     pub vip_rules: VipRules,
     /// See [`BODY_BYTES_MAX`].
@@ -76,6 +78,7 @@ impl ApiConfig {
             topology: Topology::Single,
             deny_cidrs: Vec::new(),
             own_addresses: Vec::new(),
+            neutron_lbaas: false,
             vip_rules: VipRules::default(),
             body_bytes_max: BODY_BYTES_MAX,
             page_items_max: PAGE_ITEMS_MAX,

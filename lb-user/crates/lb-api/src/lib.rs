@@ -14,6 +14,7 @@ mod key_manager;
 mod key_manager_discovery;
 mod listing;
 mod network;
+mod neutron_lbaas;
 pub mod openapi;
 mod path;
 mod placement;

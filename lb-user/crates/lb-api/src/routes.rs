@@ -21,7 +21,7 @@ use crate::{
     },
     key_manager_discovery,
     network::{self, ports},
-    openapi,
+    neutron_lbaas, openapi,
     state::ApiState,
 };
 
@@ -58,6 +58,7 @@ pub fn router(state: ApiState) -> Router {
         Some(layer) => routes.layer(layer),
         None => routes,
     };
+    let routes = neutron_lbaas::with_door(state, routes);
     routes.layer(from_fn(edge::request_id))
 }
 
