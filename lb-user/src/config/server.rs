@@ -27,6 +27,8 @@ pub(crate) struct Api {
     pub(crate) default_provider: String,
     /// Serve without authentication beyond loopback.
     pub(crate) force_listen: bool,
+    /// neutron-lbaas's dialect under `/neutron`.
+    pub(crate) neutron_lbaas: bool,
     /// Everything about requests as such.
     pub(crate) front: Front,
 }
@@ -57,6 +59,7 @@ impl Api {
             ));
         }
         let force_listen = section.boolean("force_listen")?.unwrap_or(false);
+        let neutron_lbaas = section.boolean("neutron_lbaas")?.unwrap_or(false);
         if !listen.ip().to_canonical().is_loopback() && auth_strategy.is_open() && !force_listen {
             return Err(section.wrong(
                 "listen",
@@ -72,6 +75,7 @@ impl Api {
             default_project,
             default_provider,
             force_listen,
+            neutron_lbaas,
             front,
         })
     }

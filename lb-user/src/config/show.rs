@@ -38,6 +38,11 @@ impl Config {
             "force_listen = {}  # true: no authentication beyond loopback",
             api.force_listen
         )?;
+        writeln!(
+            out,
+            "neutron_lbaas = {}  # true: the old dialect under /neutron/v2.0",
+            api.neutron_lbaas
+        )?;
         api.front.write(out)?;
         api.front.write_cors(out)?;
         super::providers::write(&self.providers, out)?;

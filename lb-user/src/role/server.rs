@@ -226,6 +226,7 @@ fn api_config(config: &Config) -> ApiConfig {
     api.vip_rules = config.vip_rules.clone();
     api.own_addresses = vec![config.api.listen.ip(), config.controller.sync_listen.ip()];
     api.force_listen = config.api.force_listen;
+    api.neutron_lbaas = config.api.neutron_lbaas;
     let front = &config.api.front;
     api.front = front.door.clone();
     api.body_bytes_max = front.body_bytes_max;

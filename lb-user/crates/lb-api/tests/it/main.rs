@@ -32,6 +32,8 @@ mod networks;
 mod openapi;
 mod properties;
 #[cfg(test)]
+mod old_door;
+#[cfg(test)]
 mod quotas;
 #[cfg(test)]
 mod refusals;
@@ -45,3 +47,5 @@ mod serving;
 mod support;
 #[cfg(test)]
 mod tree;
+#[cfg(test)]
+mod vips;

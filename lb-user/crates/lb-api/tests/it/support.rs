@@ -13,7 +13,7 @@ use axum::{
 };
 use lb_api::{ApiConfig, ApiState, router};
 use lb_model::id::LoadBalancerId;
-use lb_store::{Network, NetworkCatalog, Store};
+use lb_store::{Network, NetworkCatalog, NetworkDriver, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -68,7 +68,6 @@ impl Api {
 
     /// With another configuration.
     pub(crate) async fn start_with(configure: impl FnOnce(&mut ApiConfig)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let network: Network = serde_json::from_value(json!({
             "id": NETWORK_ID, "name": "public", "segment": 1,
             "subnets": [
@@ -79,9 +78,16 @@ impl Api {
         }))
         .unwrap();
         let networks = NetworkCatalog::new(vec![network]).unwrap();
-        let store = Store::open(dir.path(), "api test", Arc::new(networks))
-            .await
-            .unwrap();
+        Self::start_on(Arc::new(networks), configure).await
+    }
+
+    /// On other networks.
+    pub(crate) async fn start_on(
+        networks: Arc<dyn NetworkDriver>,
+        configure: impl FnOnce(&mut ApiConfig),
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), "api test", networks).await.unwrap();
         let mut config = ApiConfig {
             settle_wait: Duration::ZERO,
             deny_cidrs: vec!["198.51.100.0/24".parse().unwrap()],
