@@ -29,10 +29,10 @@ mod listing;
 mod load_balancer;
 #[cfg(test)]
 mod networks;
-mod openapi;
-mod properties;
 #[cfg(test)]
 mod old_door;
+mod openapi;
+mod properties;
 #[cfg(test)]
 mod quotas;
 #[cfg(test)]
