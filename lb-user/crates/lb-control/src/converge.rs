@@ -19,6 +19,8 @@ const PERIOD: Duration = Duration::from_secs(30);
 const LEASE: &str = "housekeeping";
 const LEASE_FOR: Duration = Duration::from_secs(15);
 const LEASE_RENEW: Duration = Duration::from_secs(5);
+/// How often what nobody uses is forgotten.
+const TIDY_PERIOD: Duration = Duration::from_secs(600);
 /// After the store failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -71,7 +73,12 @@ impl Controller {
     pub async fn watch_deadlines(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.store.changes();
         let mut lease = Lease::default();
+        let mut tidied = Instant::now();
         loop {
+            if tidied.elapsed() >= TIDY_PERIOD {
+                tidied = Instant::now();
+                self.forget_unused_copies().await;
+            }
             changes.borrow_and_update();
             let wait = match self.settle_overdue_alone(&mut lease).await {
                 Ok(next) => next.min(PERIOD),
@@ -111,6 +118,15 @@ impl Controller {
             return Ok(LEASE_RENEW);
         }
         Ok(self.settle_overdue().await?.min(LEASE_RENEW))
+    }
+
+    /// Copies of secrets that no load balancer came to use.
+    async fn forget_unused_copies(&self) {
+        match self.store.forget_unused_copies().await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "unused copies of secrets forgotten"),
+            Err(error) => tracing::warn!(%error, "unused copies of secrets are still there"),
+        }
     }
 
     /// Settles what is overdue; says when the next one will be.
