@@ -53,7 +53,7 @@ pub fn router(state: ApiState) -> Router {
     let cors = cors::layer(&state.config().front.allowed_origins);
     let routes = Router::new()
         .fallback_service(admitted)
-        .layer(from_fn_with_state(state, authenticate));
+        .layer(from_fn_with_state(state.clone(), authenticate));
     let routes = match cors {
         Some(layer) => routes.layer(layer),
         None => routes,
