@@ -120,11 +120,8 @@ fn create(
             json!({"loadbalancer": {"name": format!("lb-{number}"), "vip_subnet_id": SUBNET}});
         let path = "/v2.0/lbaas/loadbalancers";
         for turn in [number, number + 1] {
-            let server = if turn % 2 == 0 {
-                servers[0]
-            } else {
-                servers[1]
-            };
+            let [first, second] = servers;
+            let server = if turn % 2 == 0 { first } else { second };
             // A server that was killed acknowledges nothing; whether it has done it is not known.
             let Ok(answer) = server.request("POST", path, Some(&body)) else {
                 if turn == number {
@@ -133,7 +130,10 @@ fn create(
                 anyhow::bail!("both servers are gone");
             };
             ensure!(answer.status == 201, "{}: {}", answer.status, answer.body);
-            let id = answer.body["loadbalancer"]["id"].as_str();
+            let id = answer
+                .body
+                .pointer("/loadbalancer/id")
+                .and_then(Value::as_str);
             ids.push(id.context("no id")?.to_owned());
             acknowledged.fetch_add(1, Ordering::Relaxed);
             break;
@@ -145,11 +145,13 @@ fn list(api: ApiClient) -> anyhow::Result<Vec<Value>> {
     let mut all: Vec<Value> = Vec::new();
     loop {
         let marker = all.last().map_or_else(String::new, |last: &Value| {
-            format!("&marker={}", last["id"].as_str().unwrap_or_default())
+            let id = last.get("id").and_then(Value::as_str);
+            format!("&marker={}", id.unwrap_or_default())
         });
         let path = format!("/v2.0/lbaas/loadbalancers?limit=1000{marker}");
         let page = api.call("GET", &path, None)?;
-        let page = page["loadbalancers"].as_array().context("no list")?.clone();
+        let page = page.get("loadbalancers").and_then(Value::as_array);
+        let page = page.context("no list")?.clone();
         if page.is_empty() {
             return Ok(all);
         }

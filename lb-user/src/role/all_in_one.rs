@@ -76,7 +76,7 @@ async fn both(
 ) -> Result<(), Failure> {
     let config = Arc::new(config.clone());
     let server = async {
-        let served = server::serve(&config, prepared, shutdown.clone()).await;
+        let served = Box::pin(server::serve(&config, prepared, shutdown.clone())).await;
         shutdown.cancel();
         served
     };

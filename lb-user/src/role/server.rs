@@ -37,7 +37,7 @@ pub(crate) fn run(config: &Config, options: &roles::Options) -> Result<(), Failu
     lb_telemetry::logging::init();
     let roles = Roles::from(options);
     let prepared = prepare(config, &roles.name(), roles)?;
-    run_until_signal(async |shutdown| serve(config, prepared, shutdown).await)
+    run_until_signal(async |shutdown| Box::pin(serve(config, prepared, shutdown)).await)
 }
 
 /// What must be had before threads exist: sockets of the namespace the process was started in, and
@@ -174,7 +174,10 @@ pub(crate) async fn serve(
         async {
             let served = match api {
                 Some(listener) => lb_api::serve(listener, state, shutdown.clone()).await,
-                None => Ok(shutdown.cancelled().await),
+                None => {
+                    let _: () = shutdown.cancelled().await;
+                    Ok(())
+                }
             };
             // Without an API the rest is of no use: end as a whole.
             shutdown.cancel();

@@ -5,6 +5,11 @@
 //! are those that Octavia's own API was measured with on a two-core machine with PostgreSQL and two
 //! workers; its figures stand beside ours as a ratio. There is no response cache to switch off.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is real time, and nothing here runs under tokio"
+)]
+
 mod client;
 mod fill;
 mod server;

@@ -33,11 +33,8 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
     let secret = secrets::find(&api, &call, Action::SecretPost).await?;
     api.store().register(secret.id, &one).await?;
     let mut answer = secrets::view(&call, &secret);
-    insert(
-        &mut answer,
-        api.store().registrations(secret.id).await?,
-        view,
-    );
+    let known = api.store().registrations(secret.id).await?;
+    insert(&mut answer, &known, view);
     Ok((StatusCode::OK, Json(answer)).into_response())
 }
 
@@ -73,7 +70,7 @@ pub(crate) async fn create_of_container(
     api.store().register(container.id, &one).await?;
     let mut answer = secret_containers::view(&call, &container);
     let known = api.store().registrations(container.id).await?;
-    insert(&mut answer, known, container_view);
+    insert(&mut answer, &known, container_view);
     Ok(Json(answer).into_response())
 }
 
@@ -87,15 +84,11 @@ pub(crate) async fn delete_of_container(
     take_back(&api, container.id, &one).await?;
     let mut answer = secret_containers::view(&call, &container);
     let known = api.store().registrations(container.id).await?;
-    insert(&mut answer, known, container_view);
+    insert(&mut answer, &known, container_view);
     Ok(Json(answer).into_response())
 }
 
-pub(super) fn insert(
-    answer: &mut Value,
-    known: Vec<Registration>,
-    view: fn(&Registration) -> Value,
-) {
+pub(super) fn insert(answer: &mut Value, known: &[Registration], view: fn(&Registration) -> Value) {
     if let Value::Object(map) = answer {
         map.insert("consumers".to_owned(), known.iter().map(view).collect());
     }

@@ -86,7 +86,7 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let container = find(&api, &call, Action::SecretGetOne).await?;
     let mut view = view(&call, &container);
     let known = api.store().registrations(container.id).await?;
-    insert(&mut view, known, container_view);
+    insert(&mut view, &known, container_view);
     Ok(Json(view).into_response())
 }
 

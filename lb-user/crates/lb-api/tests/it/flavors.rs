@@ -43,6 +43,7 @@ async fn create(api: &Api, more: Value) -> Answer {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_flavor_is_made_of_a_profile_and_both_have_their_rules() {
     let api = Api::start().await;
     let profile = profile(&api, json!({"loadbalancer_topology": "SINGLE"})).await;

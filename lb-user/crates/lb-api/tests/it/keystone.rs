@@ -73,6 +73,7 @@ async fn create(api: &Api, token: &str, more: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn tokens_carry_project_and_roles() {
     let api = start(client(Duration::from_secs(60))).await;
     let red = real().project("red").unwrap();

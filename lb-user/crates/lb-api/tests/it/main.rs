@@ -4,11 +4,13 @@
 mod access;
 #[cfg(test)]
 mod addresses;
+#[cfg(test)]
 mod amphorae;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
 mod beyond;
 #[cfg(test)]
 mod burst;
@@ -18,6 +20,7 @@ mod every_route;
 mod flavors;
 #[cfg(test)]
 mod front_door;
+#[cfg(test)]
 mod front_settings;
 #[cfg(test)]
 mod keystone;
@@ -31,7 +34,9 @@ mod load_balancer;
 mod networks;
 #[cfg(test)]
 mod old_door;
+#[cfg(test)]
 mod openapi;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod quotas;

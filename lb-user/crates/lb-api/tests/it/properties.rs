@@ -250,6 +250,11 @@ impl World {
     }
 }
 
+#[expect(clippy::await_holding_refcell_ref, reason = "the test is one task")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one request, from its parts to its verdict"
+)]
 async fn try_one(
     world: &RefCell<World>,
     wish: &Wish,
@@ -294,7 +299,6 @@ async fn try_one(
         headers.push((name, value));
     }
     // One thread, and nothing else borrows it meanwhile.
-    #[expect(clippy::await_holding_refcell_ref, reason = "the test is one task")]
     {
         let mut world = world.borrow_mut();
         let before = world.content().await;

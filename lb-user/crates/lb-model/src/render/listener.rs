@@ -100,20 +100,14 @@ pub fn l7policy(tree: &Tree, listener: &Listener, policy: &L7Policy) -> Value {
         .position(|other| other.id == policy.id);
     let position = place.map(|place| place.saturating_add(1));
     let rules = policy.rules.iter().map(|rule| rule.id);
-    policy_object(
-        tree.project_id(),
-        listener.id,
-        policy,
-        json!(position),
-        rules,
-    )
+    policy_object(tree.project_id(), listener.id, policy, position, rules)
 }
 
 /// The same, of what a list knows.
 #[must_use]
 pub fn l7policy_view(view: &L7PolicyView) -> Value {
     let rules = view.rules.iter().copied();
-    let position = json!(view.position);
+    let position = usize::try_from(view.position).ok();
     policy_object(
         &view.project_id,
         view.listener_id,
@@ -127,7 +121,7 @@ fn policy_object(
     project_id: &str,
     listener_id: ListenerId,
     policy: &L7Policy,
-    position: Value,
+    position: Option<usize>,
     rules: impl Iterator<Item = L7RuleId>,
 ) -> Value {
     with(

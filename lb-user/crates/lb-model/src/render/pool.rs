@@ -20,7 +20,7 @@ pub fn pool(tree: &Tree, pool: &Pool) -> Value {
         members: references(pool.members.iter().map(|member| member.id)),
         health_monitor: pool.health_monitor.as_ref().map(|monitor| monitor.id),
     };
-    pool_object(pool, around)
+    pool_object(pool, &around)
 }
 
 /// The same, of what a list knows.
@@ -33,7 +33,7 @@ pub fn pool_view(view: &PoolView) -> Value {
         members: references(&view.members),
         health_monitor: view.health_monitor,
     };
-    pool_object(&view.pool, around)
+    pool_object(&view.pool, &around)
 }
 
 /// What a pool's representation shows beside the pool.
@@ -45,7 +45,7 @@ struct Around<'a> {
     health_monitor: Option<HealthMonitorId>,
 }
 
-fn pool_object(pool: &Pool, around: Around<'_>) -> Value {
+fn pool_object(pool: &Pool, around: &Around<'_>) -> Value {
     let mut object = described(&pool.common, around.project_id);
     if let Some(monitor) = around.health_monitor {
         object.insert("healthmonitor_id".to_owned(), json!(monitor));

@@ -16,7 +16,8 @@ type Statuses = (ProvisioningStatus, OperatingStatus);
 
 /// The event of a load balancer that was just made.
 pub(crate) fn created(tree: &Tree) -> NewEvent {
-    event(tree, objects(tree).map(|object| object.shown()).collect())
+    let changes: Vec<Value> = objects(tree).map(|object| object.shown()).collect();
+    event(tree, &changes)
 }
 
 /// The event of a change; `None`: no status changed.
@@ -43,10 +44,10 @@ pub(crate) fn status_changes(before: &Tree, after: &Tree) -> Option<NewEvent> {
             "provisioning_status": ProvisioningStatus::Deleted,
         }));
     }
-    (!changes.is_empty()).then(|| event(after, changes))
+    (!changes.is_empty()).then(|| event(after, &changes))
 }
 
-fn event(tree: &Tree, changes: Vec<Value>) -> NewEvent {
+fn event(tree: &Tree, changes: &[Value]) -> NewEvent {
     let owner = &tree.load_balancer;
     NewEvent {
         project_id: owner.project_id.clone(),

@@ -653,9 +653,9 @@ async fn another_key_is_refused_at_start_and_damages_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let networks = || Arc::new(NetworkCatalog::new(Vec::new()).unwrap());
     let start = async |key: &KeySource| {
-        let settings = crate::DatabaseSettings {
+        let settings = DatabaseSettings {
             secrets_key: key.clone(),
-            ..crate::DatabaseSettings::default()
+            ..DatabaseSettings::default()
         };
         Store::open_on(&settings, dir.path(), "test", networks()).await
     };
