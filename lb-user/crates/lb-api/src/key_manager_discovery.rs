@@ -3,12 +3,12 @@
 
 use axum::{
     Json,
-    http::HeaderName,
+    http::{HeaderName, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::{call::Call, error::ApiError, path::KEY_MANAGER_MOUNT};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("openstack-api-version");
 
@@ -23,9 +23,12 @@ pub(crate) async fn versions(call: Call) -> Response {
     answer(&json!({"versions": [version(&call)]}))
 }
 
-/// `GET /v1`
-pub(crate) async fn v1(call: Call) -> Response {
-    answer(&json!({"version": version(&call)}))
+/// `GET /v1`, which to everybody else is a path that does not exist (contract 1.2).
+pub(crate) async fn v1(call: Call) -> Result<Response, ApiError> {
+    if !is_asked_for(&call) && !call.url().contains(KEY_MANAGER_MOUNT) {
+        return Err(ApiError::router(StatusCode::NOT_FOUND, ""));
+    }
+    Ok(answer(&json!({"version": version(&call)})))
 }
 
 fn answer(body: &Value) -> Response {

@@ -29,7 +29,11 @@ const OPEN: &[&str] = &[
     "/v2/octavia",
     "/healthcheck",
     "/docs",
-    "/openapi.json",
+    "/docs/page.js",
+    "/docs/page.css",
+    "/openapi",
+    "/v1",
+    "/key-manager",
 ];
 
 struct Route {
@@ -215,7 +219,10 @@ async fn a_caller_of_no_roles_is_refused_everywhere() {
         for verb in &route.verbs {
             let with_body = *verb == Method::POST || *verb == Method::PUT;
             let body = with_body.then(|| body(verb, &path, &objects)).flatten();
-            let unknown_body = body == Some(json!({}));
+            let unknown_body = match *verb {
+                Method::GET => false,
+                _ => body.as_ref().is_none_or(|body| *body == json!({})),
+            };
             let answer = send(&api, "nothing", verb, &path, body).await;
             let refused = match answer.status {
                 StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => true,
