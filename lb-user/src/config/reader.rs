@@ -189,21 +189,9 @@ impl Section {
         key: &'static str,
         range: RangeInclusive<u64>,
     ) -> Result<Option<u64>, ConfigError> {
-        let path = self.full(key);
-        let expected = format!(
-            "must be a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
-        let Some(leaf) = self.leaf(key, &expected)? else {
-            return Ok(None);
-        };
-        leaf.value
-            .as_integer()
-            .and_then(|number| u64::try_from(number).ok())
-            .filter(|number| range.contains(number))
-            .map(Some)
-            .ok_or_else(|| error(&path, &leaf, expected))
+        let bound = |end: &u64| i64::try_from(*end).unwrap_or(i64::MAX);
+        let number = self.signed(key, bound(range.start())..=bound(range.end()))?;
+        Ok(number.and_then(|number| u64::try_from(number).ok()))
     }
 
     /// A whole number that may be negative, as `-1` for "no limit".
