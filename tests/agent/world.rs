@@ -304,6 +304,8 @@ fn spec(
         enabled: true,
         topology,
         failover_count: 0,
+        forwarding_mode: Default::default(),
+        l4_path: Default::default(),
         vips: vec![vip(v4.id, VIP_V4)?, vip(v6.id, VIP_V6)?],
         amphorae: (1..=count).map(amphora).collect::<anyhow::Result<_>>()?,
         snat: vec![port(inner.id, "203.0.113.99")?],
@@ -340,6 +342,8 @@ fn pool(
         lb_algorithm,
         members: members.collect(),
         health_monitor: None,
+        session_persistence: None,
+        tls: None,
     }
 }
 
@@ -362,6 +366,8 @@ fn listener(
         timeout_client_data_ms: 50_000,
         timeout_member_connect_ms: 5_000,
         timeout_member_data_ms: 50_000,
+        timeout_tcp_inspect_ms: 0,
+        tls: Default::default(),
         default_pool_id: Some(pool.id),
         l7policies: Vec::new(),
     }

@@ -114,6 +114,8 @@ fn listener(number: u16, path: ListenerPath, pool: PoolId) -> ListenerSpec {
         timeout_client_data_ms: 50_000,
         timeout_member_connect_ms: 5_000,
         timeout_member_data_ms: 50_000,
+        timeout_tcp_inspect_ms: 0,
+        tls: Default::default(),
         default_pool_id: Some(pool),
         l7policies: Vec::new(),
     }
@@ -147,6 +149,8 @@ fn pool(n: u128, protocol: PoolProtocol, port: u16) -> anyhow::Result<PoolSpec> 
             })
             .collect::<anyhow::Result<_>>()?,
         health_monitor: None,
+        session_persistence: None,
+        tls: None,
     })
 }
 
@@ -163,6 +167,8 @@ fn spec() -> anyhow::Result<LoadBalancerSpec> {
         enabled: true,
         topology: Amphorae::ActiveStandby,
         failover_count: 0,
+        forwarding_mode: Default::default(),
+        l4_path: Default::default(),
         vips: VIPS
             .iter()
             .zip([PUBLIC_V4, PUBLIC_V6])

@@ -272,6 +272,8 @@ mod tests {
             enabled: true,
             topology: Topology::Single,
             failover_count: 0,
+            forwarding_mode: Default::default(),
+            l4_path: Default::default(),
             vips: Vec::new(),
             amphorae: Vec::new(),
             snat: Vec::new(),
@@ -283,6 +285,7 @@ mod tests {
                 chain_pem: String::new(),
                 key_pem: lb_model::secret::Secret::new("PRIVATE".to_owned()),
                 hosts: Vec::new(),
+                ocsp: None,
             }],
         }
     }

@@ -67,6 +67,8 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
         enabled: true,
         topology: LbTopology::Single,
         failover_count: 0,
+        forwarding_mode: Default::default(),
+        l4_path: Default::default(),
         vips: vec![
             VipSpec {
                 address: "198.51.100.10".parse()?,

@@ -112,6 +112,8 @@ mod tests {
             enabled: true,
             topology: Amphorae::Single,
             failover_count: 0,
+            forwarding_mode: Default::default(),
+            l4_path: Default::default(),
             vips: vec![VipSpec {
                 address: family.vip,
                 subnet_id: subnet(false),
@@ -135,6 +137,8 @@ mod tests {
                 timeout_client_data_ms: 50_000,
                 timeout_member_connect_ms: 5_000,
                 timeout_member_data_ms: 50_000,
+                timeout_tcp_inspect_ms: 0,
+                tls: Default::default(),
                 default_pool_id: Some(pool),
                 l7policies: Vec::new(),
             }],
@@ -156,6 +160,8 @@ mod tests {
                     })
                     .collect(),
                 health_monitor: None,
+                session_persistence: None,
+                tls: None,
             }],
             certificates: Vec::new(),
         })

@@ -39,6 +39,8 @@ impl ApiState {
             made.topology = data.loadbalancer_topology.unwrap_or(config.topology);
             made.placement.vip_vnic_type = data.vip_vnic_type();
             made.placement.member_sriov = data.allow_member_sriov;
+            made.placement.forwarding_mode = data.forwarding_mode;
+            made.placement.l4_path = data.l4_path;
             flavor_provider = Some(fact.profile.provider_name);
         }
         if let Some(name) = &request.availability_zone {

@@ -41,18 +41,7 @@ pub(crate) async fn gather(
     let Some(carried) = store.read_carried(id).await? else {
         return Ok(None);
     };
-    let mut certificates: Vec<CertificateSpec> = Vec::new();
-    for reference in spec::certificate_refs(&carried.tree) {
-        let project = &carried.tree.load_balancer.project_id;
-        match store.load_certificate(id, project, &reference).await {
-            Ok(certificate) => certificates.push(certificate),
-            // The listener that names it is left out of the spec; the others are served.
-            Err(StoreError::Secret(error)) => {
-                tracing::warn!(load_balancer = %id, reference, %error, "certificate cannot be served");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let secrets = secrets(store, &carried).await?;
     let health: BTreeMap<MemberId, bool> = carried
         .member_health
         .iter()
@@ -63,10 +52,58 @@ pub(crate) async fn gather(
         amphorae: &amphorae(&carried),
         snat: &ports(&carried.ports, PortPurpose::Snat, None),
         subnets: &subnets(store, &carried).await?,
-        certificates: &certificates,
+        certificates: &secrets.certificates,
+        authorities: &secrets.authorities,
+        revocation_lists: &secrets.revocation_lists,
         health: &health,
     });
     Ok(Some(Gathered { carried, built }))
+}
+
+#[derive(Default)]
+struct Secrets {
+    certificates: Vec<CertificateSpec>,
+    authorities: BTreeMap<String, String>,
+    revocation_lists: BTreeMap<String, String>,
+}
+
+/// What its listeners and pools name, as far as it can be read: who names another is left out of
+/// the spec, the others are served.
+async fn secrets(store: &Store, carried: &Carried) -> Result<Secrets, ControlError> {
+    let load_balancer = &carried.tree.load_balancer;
+    let (id, project) = (load_balancer.id, &load_balancer.project_id);
+    let refs = spec::secret_refs(&carried.tree);
+    let mut secrets = Secrets::default();
+    for text in refs.certificates {
+        let read = store.load_certificate(id, project, &text).await;
+        secrets.certificates.extend(readable(id, &text, read)?);
+    }
+    for text in refs.authorities {
+        let read = store.load_authority(id, project, &text).await;
+        let read = readable(id, &text, read)?;
+        secrets.authorities.extend(read.map(|pem| (text, pem)));
+    }
+    for text in refs.revocation_lists {
+        let read = store.load_revocation_list(id, project, &text).await;
+        let read = readable(id, &text, read)?;
+        secrets.revocation_lists.extend(read.map(|pem| (text, pem)));
+    }
+    Ok(secrets)
+}
+
+fn readable<T>(
+    id: LoadBalancerId,
+    reference: &str,
+    read: Result<T, StoreError>,
+) -> Result<Option<T>, ControlError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(StoreError::Secret(error)) => {
+            tracing::warn!(load_balancer = %id, reference, %error, "secret cannot be used");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// By slot; of each the address in the primary VIP's subnet first.

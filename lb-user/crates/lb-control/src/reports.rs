@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use lb_model::{
     enums::ProvisioningStatus,
     id::{ListenerId, LoadBalancerId},
-    spec::LoadBalancerReport,
+    spec::{ListenerFailure, LoadBalancerReport},
 };
 use lb_plan::fold::{self, Circumstances};
 use lb_store::{AmphoraUpdate, Carried, EventKind, Head, NewEvent, StoreError, now};
@@ -85,10 +85,12 @@ impl Controller {
         if !gathered.belongs_to(host, takes_new) {
             return Ok(false);
         }
-        let broken: BTreeSet<ListenerId> = match &gathered.built {
+        let mut broken: BTreeSet<ListenerId> = match &gathered.built {
             Ok(built) => built.unservable.iter().map(|one| one.listener_id).collect(),
             Err(_told_by_sync) => BTreeSet::new(),
         };
+        let failed = report.failed_listeners.iter().map(|one| one.listener_id);
+        broken.extend(failed);
         let known = Circumstances {
             broken: &broken,
             received_generation: received.unwrap_or(0),
@@ -108,6 +110,15 @@ impl Controller {
                 tell(head.id, before, after, report);
                 if let Some(error) = &report.error {
                     self.note_failure(head, error).await?;
+                }
+                for ListenerFailure {
+                    listener_id,
+                    reason,
+                    ..
+                } in &report.failed_listeners
+                {
+                    let error = format!("listener {listener_id} is not served: {reason}");
+                    self.note_failure(head, &error).await?;
                 }
             }
             Some((_, _, true)) => {}

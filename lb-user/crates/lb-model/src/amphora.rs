@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::AmphoraId,
+    secret::Secret,
     spec::{ListenerReport, LoadBalancerSpec, MemberReport},
 };
+
+pub use crate::spec::ListenerFailure;
 
 /// Longest frame either side accepts, in bytes.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -23,6 +26,10 @@ pub struct AmphoraConfig {
     /// The load balancer; only listeners with path `Amphora` are served, every monitored pool is
     /// probed.
     pub load_balancer: LoadBalancerSpec,
+    /// What TLS session tickets are sealed under: keys are derived from it for each period of time.
+    /// The amphorae of a load balancer have the same. `None`: tickets are one process's own.
+    #[serde(default)]
+    pub ticket_seed: Option<Secret>,
 }
 
 /// Agent to amphora.
@@ -66,13 +73,4 @@ pub enum FromAmphora {
         /// Per monitored member.
         members: Vec<MemberReport>,
     },
-}
-
-/// A listener that could not be opened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerFailure {
-    /// Which listener.
-    pub listener_id: crate::id::ListenerId,
-    /// Why, for the operator.
-    pub reason: String,
 }

@@ -91,6 +91,32 @@ wire_enum!(
     }
 );
 wire_enum!(
+    /// How the data path hands a client's packets to members.
+    #[derive(Default)]
+    ForwardingMode {
+        /// Both ways through us, with an address of ours: members need nothing.
+        #[default]
+        Nat = "nat",
+        /// One way, on the members' own link: members have the VIP on a loopback.
+        DsrL2 = "dsr-l2",
+        /// One way, in an IPIP tunnel: members have the VIP and take tunnels.
+        DsrIpip = "dsr-ipip",
+    }
+);
+wire_enum!(
+    /// Who may handle listeners that the data path could serve.
+    #[derive(Default)]
+    L4Path {
+        /// The data path where it can, else an amphora.
+        #[default]
+        Auto = "auto",
+        /// The data path.
+        Xdp = "xdp",
+        /// Always an amphora.
+        Proxy = "proxy",
+    }
+);
+wire_enum!(
     /// A listener's protocol.
     ListenerProtocol {
         Http = "HTTP",
@@ -177,7 +203,9 @@ wire_enum!(
 );
 wire_enum!(
     /// Whether clients of a TLS listener must show a certificate.
+    #[derive(Default)]
     ClientAuthentication {
+        #[default]
         None = "NONE",
         Optional = "OPTIONAL",
         Mandatory = "MANDATORY",

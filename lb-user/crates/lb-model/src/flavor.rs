@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    enums::{Topology, VnicType},
+    enums::{ForwardingMode, L4Path, Topology, VnicType},
     fault::{Fault, ResourceKind},
     id::{FlavorId, FlavorProfileId},
     provider::{FLAVOR_KEYS, Provider, check_enabled, check_json, read_data},
@@ -63,6 +63,10 @@ pub struct FlavorData {
     pub sriov_vip: bool,
     /// Members may ask for SR-IOV ports.
     pub allow_member_sriov: bool,
+    /// How the data path hands packets to members.
+    pub forwarding_mode: ForwardingMode,
+    /// Who may handle listeners that the data path could serve.
+    pub l4_path: L4Path,
 }
 
 impl FlavorData {

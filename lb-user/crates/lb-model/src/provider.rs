@@ -115,6 +115,20 @@ pub const FLAVOR_KEYS: &[DataKey] = &[
                       creation time.",
         kind: DataKind::Bool,
     },
+    DataKey {
+        name: "forwarding_mode",
+        description: "How TCP, UDP and SCTP packets reach members. One of: nat - Both ways \
+                      through the load balancer, members need nothing. dsr-l2 - Answers go \
+                      straight to clients, members are on the same link and have the VIP on a \
+                      loopback. dsr-ipip - As dsr-l2, members take IPIP tunnels.",
+        kind: DataKind::OneOf(&["nat", "dsr-l2", "dsr-ipip"]),
+    },
+    DataKey {
+        name: "l4_path",
+        description: "Who serves TCP, UDP and SCTP listeners. One of: auto - The data path where \
+                      it can, else an amphora. xdp - The data path. proxy - An amphora.",
+        kind: DataKind::OneOf(&["auto", "xdp", "proxy"]),
+    },
 ];
 
 /// Keys of `availability_zone_data`.

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     enums::{
-        AmphoraRole, AmphoraStatus, ClientAuthentication, HealthMonitorType, L7PolicyAction,
-        L7RuleCompareType, L7RuleType, LbAlgorithm, ListenerProtocol, OperatingStatus,
-        PoolProtocol, ProvisioningStatus, SessionPersistenceType, Topology, VnicType,
+        AmphoraRole, AmphoraStatus, ClientAuthentication, ForwardingMode, HealthMonitorType,
+        L4Path, L7PolicyAction, L7RuleCompareType, L7RuleType, LbAlgorithm, ListenerProtocol,
+        OperatingStatus, PoolProtocol, ProvisioningStatus, SessionPersistenceType, Topology,
+        VnicType,
     },
     id::{
         AmphoraId, FlavorId, HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId,
@@ -98,6 +99,12 @@ pub struct Placement {
     pub vip_vnic_type: VnicType,
     /// Whether members may ask for SR-IOV ports.
     pub member_sriov: bool,
+    /// How the data path hands packets to members.
+    #[serde(default)]
+    pub forwarding_mode: ForwardingMode,
+    /// Who may handle listeners that the data path could serve.
+    #[serde(default)]
+    pub l4_path: L4Path,
 }
 
 /// What a network service enforces on the VIPs.

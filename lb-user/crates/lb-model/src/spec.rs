@@ -11,9 +11,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    enums::{L4Protocol, LbAlgorithm, ListenerProtocol, PoolProtocol, Topology},
+    enums::{
+        ClientAuthentication, ForwardingMode, L4Path, L4Protocol, LbAlgorithm, ListenerProtocol,
+        PoolProtocol, Topology,
+    },
     id::{AmphoraId, ListenerId, LoadBalancerId, MemberId, NetworkId, PoolId, SubnetId},
-    resource::{HealthMonitor, L7Policy},
+    resource::{HealthMonitor, L7Policy, SessionPersistence},
     secret::Secret,
 };
 
@@ -32,6 +35,12 @@ pub struct LoadBalancerSpec {
     pub topology: Topology,
     /// A planned failover is due when this is above what the agent has carried out.
     pub failover_count: u64,
+    /// How XDP hands packets to members; decided by the flavor.
+    #[serde(default)]
+    pub forwarding_mode: ForwardingMode,
+    /// Who may handle listeners that the data path could serve; decided by the flavor.
+    #[serde(default)]
+    pub l4_path: L4Path,
     /// Primary first.
     pub vips: Vec<VipSpec>,
     /// One for SINGLE, two for ACTIVE_STANDBY. Their order is not their role: the agent decides
@@ -129,6 +138,12 @@ pub struct ListenerSpec {
     pub timeout_member_connect_ms: u64,
     /// Milliseconds.
     pub timeout_member_data_ms: u64,
+    /// Milliseconds to wait for the first bytes of a TCP connection; 0: not at all.
+    #[serde(default)]
+    pub timeout_tcp_inspect_ms: u64,
+    /// What TLS towards clients is like; as default on listeners that speak none.
+    #[serde(default)]
+    pub tls: ListenerTlsSpec,
     /// Pool for what no policy takes.
     pub default_pool_id: Option<PoolId>,
     /// Enabled policies with at least one enabled rule, in position order; only enabled rules.
@@ -141,6 +156,39 @@ impl ListenerSpec {
     pub const fn l4(&self) -> L4Protocol {
         self.protocol.l4()
     }
+}
+
+/// TLS towards clients, beside the certificates. An empty list stands for the contract's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerTlsSpec {
+    /// As on the wire; what cannot be offered is passed over.
+    pub tls_versions: Vec<String>,
+    /// OpenSSL list; what cannot be offered is passed over.
+    pub tls_ciphers: String,
+    /// As on the wire.
+    pub alpn_protocols: Vec<String>,
+    /// The Strict-Transport-Security header.
+    pub hsts: Option<HstsSpec>,
+    /// Whether clients must show a certificate.
+    pub client_authentication: ClientAuthentication,
+    /// What clients' certificates must chain to, PEM.
+    pub client_ca: Option<String>,
+    /// Revoked client certificates, PEM.
+    pub client_crl: Option<String>,
+}
+
+/// The Strict-Transport-Security header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HstsSpec {
+    /// Seconds.
+    pub max_age: u64,
+    /// Names below are meant too.
+    #[serde(default)]
+    pub include_subdomains: bool,
+    /// Browsers may know it beforehand.
+    #[serde(default)]
+    pub preload: bool,
 }
 
 /// One pool.
@@ -156,6 +204,30 @@ pub struct PoolSpec {
     pub members: Vec<MemberSpec>,
     /// Enabled monitor.
     pub health_monitor: Option<HealthMonitor>,
+    /// How a client is kept on its member.
+    #[serde(default)]
+    pub session_persistence: Option<SessionPersistence>,
+    /// TLS towards members; `None`: in clear.
+    #[serde(default)]
+    pub tls: Option<PoolTlsSpec>,
+}
+
+/// TLS towards members. An empty list stands for the contract's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoolTlsSpec {
+    /// Certificate shown to members (id in [`LoadBalancerSpec::certificates`]).
+    pub client_certificate: Option<String>,
+    /// What members' certificates must chain to, PEM; `None`: they are not verified.
+    pub ca: Option<String>,
+    /// Revoked member certificates, PEM.
+    pub crl: Option<String>,
+    /// As on the wire; what cannot be offered is passed over.
+    pub tls_versions: Vec<String>,
+    /// OpenSSL list; what cannot be offered is passed over.
+    pub tls_ciphers: String,
+    /// As on the wire.
+    pub alpn_protocols: Vec<String>,
 }
 
 /// One member.
@@ -192,6 +264,9 @@ pub struct CertificateSpec {
     pub key_pem: Secret,
     /// Subject CN and SAN dNSNames, lower case; may begin with `*.`.
     pub hosts: Vec<String>,
+    /// OCSP response to staple, DER in base64.
+    #[serde(default)]
+    pub ocsp: Option<String>,
 }
 
 /// What became of a generation on a host.
@@ -205,12 +280,29 @@ pub struct LoadBalancerReport {
     pub failover_count: u64,
     /// Why the newest generation is not applied, when it cannot be.
     pub error: Option<String>,
+    /// Listeners of the applied generation that an amphora cannot serve, whatever it tries: the
+    /// others are served.
+    #[serde(default)]
+    pub failed_listeners: Vec<ListenerFailure>,
     /// Observed amphorae.
     pub amphorae: Vec<AmphoraReport>,
     /// As seen by the amphora that carries traffic.
     pub listeners: Vec<ListenerReport>,
     /// As seen by the amphora that carries traffic.
     pub members: Vec<MemberReport>,
+}
+
+/// A listener that an amphora cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerFailure {
+    /// Which listener.
+    pub listener_id: ListenerId,
+    /// Why, for the operator.
+    pub reason: String,
+    /// It will not be otherwise until the listener is changed: its certificate, a rule. Else (an
+    /// address that is in use) another try may do.
+    #[serde(default)]
+    pub permanent: bool,
 }
 
 /// An amphora as observed by its agent.

@@ -13,12 +13,15 @@ use lb_model::{
     enums::{L7PolicyAction, ListenerProtocol, OperatingStatus, ProvisioningStatus},
     id::{ListenerId, MemberId, PoolId, SubnetId},
     resource::{Common, HealthMonitor, L7Policy, Listener, LoadBalancer, Member, Pool, Vip},
+    secret_refs::SecretRefs,
     spec::{
         AmphoraSpec, CertificateSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, MemberSpec,
         PoolSpec, PortSpec, SubnetSpec, VipSpec,
     },
     tree::Tree,
 };
+
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +37,12 @@ pub struct Inputs<'a> {
     pub snat: &'a [PortSpec],
     /// Every subnet there is.
     pub subnets: &'a [SubnetSpec],
-    /// The certificates that its listeners name and that could be read.
+    /// The certificates that its listeners and pools name and that could be read.
     pub certificates: &'a [CertificateSpec],
+    /// CAs by reference, PEM, as far as they could be read.
+    pub authorities: &'a BTreeMap<String, String>,
+    /// Lists of revoked certificates by reference, PEM, as far as they could be read.
+    pub revocation_lists: &'a BTreeMap<String, String>,
     /// Last known health of its members; one never probed is not in it.
     pub health: &'a BTreeMap<MemberId, bool>,
 }
@@ -82,28 +89,34 @@ pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
     if inputs.amphorae.is_empty() {
         return Err(SpecError::NoAmphora);
     }
-    let usable: BTreeSet<PoolId> = pools
-        .iter()
-        .filter(|pool| in_use(&pool.common))
-        .map(|pool| pool.id)
+    let in_use_pools = || pools.iter().filter(|pool| in_use(&pool.common));
+    let usable: BTreeSet<PoolId> = in_use_pools().map(|pool| pool.id).collect();
+    // Without what it must check members by, a pool is not used at all.
+    let unreadable: BTreeMap<PoolId, String> = in_use_pools()
+        .filter_map(|pool| Some((pool.id, tls::missing(&tls::pool_refs(pool), &inputs)?)))
         .collect();
     let mut unservable = Vec::new();
     let mut served = Vec::new();
     for listener in listeners.iter().filter(|listener| in_use(&listener.common)) {
-        match missing_certificate(listener, inputs.certificates) {
-            None => served.push(listener_spec(listener, &usable)),
-            Some(reference) => unservable.push(Unservable {
+        let spec = listener_spec(listener, &usable, &inputs);
+        let mut targets = targets(&spec);
+        let missing = tls::missing(&tls::listener_refs(listener), &inputs)
+            .or_else(|| targets.find_map(|id| unreadable.get(&id).cloned()));
+        drop(targets);
+        match missing {
+            None => served.push(spec),
+            Some(reason) => unservable.push(Unservable {
                 listener_id: listener.id,
-                reason: format!("certificate {reference} cannot be read"),
+                reason,
             }),
         }
     }
     let reachable = reachable(&served);
     let pools: Vec<PoolSpec> = pools
         .iter()
-        .filter(|pool| usable.contains(&pool.id))
+        .filter(|pool| usable.contains(&pool.id) && !unreadable.contains_key(&pool.id))
         .filter(|pool| reachable.contains(&pool.id) || monitor(pool).is_some())
-        .map(|pool| pool_spec(pool, load_balancer, inputs.health))
+        .map(|pool| pool_spec(pool, load_balancer, &inputs))
         .collect();
     let vips: Vec<VipSpec> = vips(load_balancer)
         .map(|vip| VipSpec {
@@ -111,7 +124,7 @@ pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
             subnet_id: vip.subnet_id,
         })
         .collect();
-    let certificates = named_certificates(&served, inputs.certificates);
+    let certificates = tls::named_certificates(&served, &pools, inputs.certificates);
     let subnets = named_subnets(&vips, &pools, &inputs)?;
     let spec = LoadBalancerSpec {
         id: load_balancer.id,
@@ -120,6 +133,8 @@ pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
         enabled: load_balancer.common.admin_state_up,
         topology: load_balancer.topology,
         failover_count: load_balancer.failover_count,
+        forwarding_mode: load_balancer.placement.forwarding_mode,
+        l4_path: load_balancer.placement.l4_path,
         vips,
         amphorae: inputs.amphorae.to_vec(),
         snat: inputs.snat.to_vec(),
@@ -131,17 +146,15 @@ pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
     Ok(Built { spec, unservable })
 }
 
-/// Every certificate that the listeners of a tree need: references to read before [`build`].
+/// Every secret that the listeners and pools of a tree need: what to read before [`build`].
 #[must_use]
-pub fn certificate_refs(tree: &Tree) -> BTreeSet<String> {
-    let served = tree
-        .listeners
-        .iter()
-        .filter(|listener| in_use(&listener.common));
-    served
-        .flat_map(listener_certificates)
-        .map(str::to_owned)
-        .collect()
+pub fn secret_refs(tree: &Tree) -> SecretRefs {
+    let mut refs = SecretRefs::default();
+    let listeners = tree.listeners.iter().filter(|one| in_use(&one.common));
+    listeners.for_each(|listener| refs.extend(tls::listener_refs(listener)));
+    let pools = tree.pools.iter().filter(|pool| in_use(&pool.common));
+    pools.for_each(|pool| refs.extend(tls::pool_refs(pool)));
+    refs
 }
 
 /// The subnet through which a member is reached: its own, else that of the first VIP of its family.
@@ -182,8 +195,12 @@ fn in_use(common: &Common) -> bool {
         )
 }
 
-fn listener_spec(listener: &Listener, usable: &BTreeSet<PoolId>) -> ListenerSpec {
-    let (default, sni) = if listener.protocol == ListenerProtocol::TerminatedHttps {
+fn listener_spec(
+    listener: &Listener,
+    usable: &BTreeSet<PoolId>,
+    inputs: &Inputs<'_>,
+) -> ListenerSpec {
+    let (default, sni) = if tls::terminates(listener) {
         (
             listener.default_tls_container_ref.clone(),
             listener.sni_container_refs.clone(),
@@ -214,6 +231,11 @@ fn listener_spec(listener: &Listener, usable: &BTreeSet<PoolId>) -> ListenerSpec
             defaults::TIMEOUT_MEMBER_CONNECT_MS,
         ),
         timeout_member_data_ms: timeout(listener.timeout_member_data, defaults::TIMEOUT_DATA_MS),
+        timeout_tcp_inspect_ms: timeout(
+            listener.timeout_tcp_inspect,
+            defaults::TIMEOUT_TCP_INSPECT_MS,
+        ),
+        tls: tls::listener_tls(listener, inputs),
         default_pool_id: listener.default_pool_id.filter(|id| usable.contains(id)),
         l7policies: listener
             .l7policies
@@ -255,7 +277,8 @@ fn settle(common: &mut Common) {
     common.updated_at = None;
 }
 
-fn pool_spec(pool: &Pool, owner: &LoadBalancer, health: &BTreeMap<MemberId, bool>) -> PoolSpec {
+fn pool_spec(pool: &Pool, owner: &LoadBalancer, inputs: &Inputs<'_>) -> PoolSpec {
+    let health = inputs.health;
     let monitor = monitor(pool);
     let members = pool.members.iter().filter(|member| in_use(&member.common));
     PoolSpec {
@@ -281,6 +304,8 @@ fn pool_spec(pool: &Pool, owner: &LoadBalancer, health: &BTreeMap<MemberId, bool
             settle(&mut monitor.common);
             monitor
         }),
+        session_persistence: pool.session_persistence.clone(),
+        tls: tls::pool_tls(pool, inputs),
     }
 }
 
@@ -290,52 +315,14 @@ fn monitor(pool: &Pool) -> Option<&HealthMonitor> {
         .filter(|monitor| in_use(&monitor.common))
 }
 
+fn targets(listener: &ListenerSpec) -> impl Iterator<Item = PoolId> {
+    let policies = listener.l7policies.iter();
+    let redirects = policies.filter_map(|policy| policy.redirect_pool_id);
+    listener.default_pool_id.into_iter().chain(redirects)
+}
+
 fn reachable(listeners: &[ListenerSpec]) -> BTreeSet<PoolId> {
-    let targets = |listener: &ListenerSpec| {
-        let policies = listener
-            .l7policies
-            .iter()
-            .filter_map(|policy| policy.redirect_pool_id);
-        listener
-            .default_pool_id
-            .into_iter()
-            .chain(policies)
-            .collect::<Vec<_>>()
-    };
     listeners.iter().flat_map(targets).collect()
-}
-
-fn listener_certificates(listener: &Listener) -> impl Iterator<Item = &str> {
-    let terminates = listener.protocol == ListenerProtocol::TerminatedHttps;
-    let default = listener.default_tls_container_ref.iter();
-    default
-        .chain(&listener.sni_container_refs)
-        .filter(move |_| terminates)
-        .map(String::as_str)
-}
-
-fn missing_certificate<'a>(listener: &'a Listener, found: &[CertificateSpec]) -> Option<&'a str> {
-    listener_certificates(listener).find(|wanted| !found.iter().any(|one| one.id == *wanted))
-}
-
-fn named_certificates(
-    listeners: &[ListenerSpec],
-    found: &[CertificateSpec],
-) -> Vec<CertificateSpec> {
-    let named: BTreeSet<&str> = listeners
-        .iter()
-        .flat_map(|listener| {
-            listener
-                .default_certificate
-                .iter()
-                .chain(&listener.sni_certificates)
-        })
-        .map(String::as_str)
-        .collect();
-    let named = named.into_iter();
-    named
-        .filter_map(|id| found.iter().find(|one| one.id == id).cloned())
-        .collect()
 }
 
 fn named_subnets(

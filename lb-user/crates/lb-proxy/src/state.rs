@@ -147,6 +147,7 @@ impl State {
                             failures.push(ListenerFailure {
                                 listener_id: listener.id,
                                 reason: format!("cannot listen on {address}: {error}"),
+                                permanent: false,
                             });
                             // Without this listener its other sockets have no use.
                             for worker in &mut open {

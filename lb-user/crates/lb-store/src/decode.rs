@@ -186,6 +186,8 @@ pub(crate) fn load_balancer(
             availability_zone: read.opt_text("availability_zone")?,
             vip_vnic_type: read.parse("vip_vnic_type")?,
             member_sriov: read.bool("member_sriov")?,
+            forwarding_mode: read.parse("forwarding_mode")?,
+            l4_path: read.parse("l4_path")?,
         },
         vip_options: VipOptions {
             qos_policy_id: read.opt_parse("vip_qos_policy_id")?,

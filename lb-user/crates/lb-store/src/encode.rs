@@ -110,6 +110,8 @@ impl Encoder<'_> {
             .opt_text("availability_zone", it.placement.availability_zone.as_ref())
             .text("vip_vnic_type", it.placement.vip_vnic_type)
             .bool("member_sriov", it.placement.member_sriov)
+            .text("forwarding_mode", it.placement.forwarding_mode)
+            .text("l4_path", it.placement.l4_path)
             .opt_text("vip_qos_policy_id", it.vip_options.qos_policy_id)
             .json("vip_sg_ids", &it.vip_options.sg_ids)?
             .int("generation", counter(it.generation))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_model::{
     id::ListenerId,
-    spec::{AmphoraReport, ListenerPath, ListenerReport, LoadBalancerReport},
+    spec::{AmphoraReport, ListenerFailure, ListenerPath, ListenerReport, LoadBalancerReport},
 };
 
 use super::{Carrier, Slot, slot::FIRST_START};
@@ -28,6 +28,7 @@ impl Carrier {
             applied_generation: self.applied,
             failover_count: self.failovers,
             error: self.error.clone().or_else(|| self.refused()),
+            failed_listeners: self.failed_listeners(),
             amphorae: amphorae.collect(),
             listeners: self.counters(),
             members: members.map(|slot| slot.members.clone()).unwrap_or_default(),
@@ -57,10 +58,21 @@ impl Carrier {
         }
     }
 
+    /// Listeners that no amphora will serve as they are: the rest of the load balancer is served.
+    fn failed_listeners(&self) -> Vec<ListenerFailure> {
+        let failures = self.slots.iter().flat_map(|slot| &slot.failures);
+        let mut failed: BTreeMap<ListenerId, &ListenerFailure> = BTreeMap::new();
+        for failure in failures.filter(|failure| failure.permanent) {
+            failed.entry(failure.listener_id).or_insert(failure);
+        }
+        failed.into_values().cloned().collect()
+    }
+
     /// Listeners that an amphora could not open.
     fn refused(&self) -> Option<String> {
         let failures = self.slots.iter().flat_map(|slot| &slot.failures);
         let mut told: Vec<String> = failures
+            .filter(|failure| !failure.permanent)
             .map(|failure| format!("listener {}: {}", failure.listener_id, failure.reason))
             .collect();
         told.dedup();

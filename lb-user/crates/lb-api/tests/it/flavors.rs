@@ -471,7 +471,9 @@ async fn providers_tell_which_keys_they_know() {
             "compute_flavor",
             "amp_image_tag",
             "sriov_vip",
-            "allow_member_sriov"
+            "allow_member_sriov",
+            "forwarding_mode",
+            "l4_path"
         ]
     );
     assert_eq!(

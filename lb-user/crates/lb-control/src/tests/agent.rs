@@ -159,6 +159,7 @@ pub(crate) fn report(spec: &LoadBalancerSpec, mood: Mood) -> LoadBalancerReport 
         applied_generation: if willing { spec.generation } else { 0 },
         failover_count: spec.failover_count,
         error: (!willing).then(|| "no room".to_owned()),
+        failed_listeners: Vec::new(),
         amphorae: amphorae
             .map(|(index, amphora)| AmphoraReport {
                 id: amphora.id,

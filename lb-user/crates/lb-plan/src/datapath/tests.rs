@@ -87,6 +87,8 @@ fn listener(lb: u8, (port, hashed, cidrs, _): (u16, bool, bool, bool)) -> Listen
         timeout_client_data_ms: 50_000,
         timeout_member_connect_ms: 5_000,
         timeout_member_data_ms: 50_000,
+        timeout_tcp_inspect_ms: 0,
+        tls: Default::default(),
         default_pool_id: Some(PoolId(id(11, lb, u8::from(hashed)))),
         l7policies: Vec::new(),
     }
@@ -125,6 +127,8 @@ fn pool(lb: u8, shape: &Shape, hashed: bool) -> PoolSpec {
             })
             .collect(),
         health_monitor: None,
+        session_persistence: None,
+        tls: None,
     }
 }
 
@@ -147,6 +151,8 @@ fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
         enabled: shape.enabled,
         topology: Topology::ActiveStandby,
         failover_count: 0,
+        forwarding_mode: Default::default(),
+        l4_path: Default::default(),
         vips: if shape.second_vip {
             vec![vip(lb), vip(100 + lb)]
         } else {

@@ -21,6 +21,7 @@ fn told(tree: &Tree, up: Option<bool>) -> LoadBalancerReport {
         applied_generation: tree.load_balancer.generation,
         failover_count: tree.load_balancer.failover_count,
         error: None,
+        failed_listeners: Vec::new(),
         amphorae: vec![AmphoraReport {
             id: id(0x40),
             active: true,

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use lb_model::{enums::ListenerProtocol, id::AmphoraId, secret::Secret};
+use lb_model::{
+    enums::{ClientAuthentication, ListenerProtocol},
+    id::AmphoraId,
+    secret::Secret,
+};
 
 use super::*;
 use crate::fixture::{MEMBER_SUBNET, VIP_SUBNET, id, listener, member, monitored, pool, tree};
@@ -13,6 +17,7 @@ fn certificate(name: &str) -> CertificateSpec {
         chain_pem: String::new(),
         key_pem: Secret::new(String::new()),
         hosts: Vec::new(),
+        ocsp: None,
     }
 }
 
@@ -45,6 +50,8 @@ fn build_with(tree: &Tree, certificates: &[CertificateSpec]) -> Result<Built, Sp
             subnet(0xa9, "203.0.113.0/24"),
         ],
         certificates,
+        authorities: &BTreeMap::from([("ca".to_owned(), "CA".to_owned())]),
+        revocation_lists: &BTreeMap::new(),
         health: &BTreeMap::from([(id(111), false)]),
     })
 }
@@ -222,10 +229,8 @@ fn a_listener_without_its_certificate_does_not_stop_the_others() {
     made.listeners.push(tls);
     // Left over from what it was before: not terminated, so not needed.
     made.listeners[0].sni_container_refs = vec!["c".to_owned()];
-    assert_eq!(
-        certificate_refs(&made),
-        ["a", "b"].map(str::to_owned).into()
-    );
+    let needed = secret_refs(&made).certificates;
+    assert_eq!(needed, ["a", "b"].map(str::to_owned).into());
 
     let built = build_with(&made, &[certificate("a"), certificate("z")]).unwrap();
     assert_eq!(built.spec.listeners.len(), 1);
@@ -243,6 +248,35 @@ fn a_listener_without_its_certificate_does_not_stop_the_others() {
         .map(|one| one.id.as_str())
         .collect();
     assert_eq!(named, ["a", "b"]);
+}
+
+#[test]
+fn tls_comes_with_its_secrets_or_not_at_all() {
+    let mut made = tree();
+    let mut tls = listener(2, ListenerProtocol::TerminatedHttps, Some(11));
+    tls.default_tls_container_ref = Some("a".to_owned());
+    tls.client_ca_tls_container_ref = Some("ca".to_owned());
+    tls.client_authentication = ClientAuthentication::Mandatory;
+    tls.hsts_max_age = Some(300);
+    made.listeners.push(tls);
+    made.pools[0].tls_enabled = true;
+    made.pools[0].tls_container_ref = Some("b".to_owned());
+    let certificates = ["a", "b"].map(certificate);
+    let built = build_with(&made, &certificates).unwrap();
+    assert_eq!(built.unservable, []);
+    let tls = &built.spec.listeners[1].tls;
+    assert_eq!(tls.client_ca.as_deref(), Some("CA"));
+    assert_eq!(tls.hsts.map(|hsts| hsts.max_age), Some(300));
+    assert_eq!(built.spec.certificates.len(), 2);
+    let tls = built.spec.pools[0].tls.as_ref().unwrap();
+    assert_eq!(tls.client_certificate.as_deref(), Some("b"));
+
+    // A pool that cannot be checked takes every listener that sends to it with it.
+    made.pools[0].ca_tls_container_ref = Some("gone".to_owned());
+    let built = build_with(&made, &certificates).unwrap();
+    assert_eq!(built.spec.listeners, []);
+    assert_eq!(built.unservable.len(), 2);
+    assert!(built.unservable[0].reason.contains("authority gone"));
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub(crate) fn compile(config: &AmphoraConfig, prober: &Prober, before: &TlsCache
             Err(reason) => compiled.failures.push(ListenerFailure {
                 listener_id: listener.id,
                 reason: reason.to_string(),
+                permanent: true,
             }),
         }
     }

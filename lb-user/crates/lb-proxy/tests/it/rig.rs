@@ -126,6 +126,7 @@ impl Rig {
         let config = AmphoraConfig {
             amphora_id: AmphoraId(Uuid::from_u128(1)),
             load_balancer: self.spec.clone(),
+            ticket_seed: None,
         };
         let config = Box::new(config);
         self.agent.say(&ToAmphora::Configure { config }).await?;
@@ -221,6 +222,8 @@ fn spec(vip: IpAddr) -> LoadBalancerSpec {
         enabled: true,
         topology: Topology::Single,
         failover_count: 0,
+        forwarding_mode: Default::default(),
+        l4_path: Default::default(),
         vips: vec![VipSpec {
             address: vip,
             subnet_id: subnet(),
@@ -256,6 +259,8 @@ pub fn listener(
         timeout_client_data_ms: 50_000,
         timeout_member_connect_ms: 5_000,
         timeout_member_data_ms: 50_000,
+        timeout_tcp_inspect_ms: 0,
+        tls: Default::default(),
         default_pool_id: default_pool.map(|id| PoolId(Uuid::from_u128(id))),
         l7policies: Vec::new(),
     }
@@ -272,6 +277,8 @@ pub fn pool(id: u128, members: &[SocketAddr]) -> PoolSpec {
             .map(|(address, n)| member(id * 100 + n, *address))
             .collect(),
         health_monitor: None,
+        session_persistence: None,
+        tls: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn certificate(id: &str, hosts: &[&str]) -> anyhow::Result<Certificate> {
             chain_pem: made.cert.pem(),
             key_pem: Secret::new(made.signing_key.serialize_pem()),
             hosts,
+            ocsp: None,
         },
         der: made.cert.der().clone(),
     })

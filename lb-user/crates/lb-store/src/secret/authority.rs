@@ -38,6 +38,14 @@ pub(super) struct RevocationList {
     der: Vec<u8>,
 }
 
+impl RevocationList {
+    pub(super) fn pem(&self) -> String {
+        let mut pem = String::new();
+        super::bundle::push_pem(&mut pem, CRL, &self.der);
+        pem
+    }
+}
+
 /// Reads PEM; bundles pass as they are, when every certificate in them is one.
 pub(super) fn read_authority(payload: &[u8]) -> Result<Authority, SecretError> {
     if !parts::is_pem(payload) {

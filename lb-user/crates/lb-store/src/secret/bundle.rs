@@ -197,7 +197,7 @@ const fn label(key: &PrivateKeyDer<'_>) -> &'static str {
     }
 }
 
-fn push_pem(out: &mut String, label: &str, der: &[u8]) {
+pub(super) fn push_pem(out: &mut String, label: &str, der: &[u8]) {
     out.push_str(&format!("-----BEGIN {label}-----\n"));
     for (index, character) in BASE64_STANDARD.encode(der).char_indices() {
         if index > 0 && index % PEM_COLUMNS == 0 {

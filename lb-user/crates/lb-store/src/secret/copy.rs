@@ -14,7 +14,7 @@ use lb_model::{
 
 use super::{
     bundle::Bundle,
-    manager::{Asker, KeyManager, KeyManagerError, Reference},
+    manager::{Asker, KeyManager, KeyManagerError, Material, Reference},
 };
 use crate::{
     db::query,
@@ -160,7 +160,62 @@ impl Store {
             chain_pem: bundle.chain_pem,
             key_pem: bundle.key_pem,
             hosts: bundle.hosts,
+            ocsp: None,
         })
+    }
+
+    /// The CA under a reference, PEM: as [`Store::load_certificate`].
+    ///
+    /// # Errors
+    /// [`StoreError::Secret`] says why it cannot be used.
+    pub async fn load_authority(
+        &self,
+        owner: LoadBalancerId,
+        project_id: &str,
+        text: &str,
+    ) -> Result<String, StoreError> {
+        let used = Use::Authority;
+        let payload = self.load_payload(owner, project_id, text, used).await?;
+        super::authority::read_authority(&payload)?;
+        String::from_utf8(payload).map_err(|_not_text| SecretError::NotAnAuthority.into())
+    }
+
+    /// The revoked certificates under a reference, PEM: as [`Store::load_certificate`].
+    ///
+    /// # Errors
+    /// [`StoreError::Secret`] says why it cannot be used.
+    pub async fn load_revocation_list(
+        &self,
+        owner: LoadBalancerId,
+        project_id: &str,
+        text: &str,
+    ) -> Result<String, StoreError> {
+        let used = Use::RevocationList;
+        let payload = self.load_payload(owner, project_id, text, used).await?;
+        Ok(super::authority::read_revocation_list(&payload)?.pem())
+    }
+
+    async fn load_payload(
+        &self,
+        owner: LoadBalancerId,
+        project_id: &str,
+        text: &str,
+        used: Use,
+    ) -> Result<Vec<u8>, StoreError> {
+        let reference = Reference::parse(text)?;
+        let id = reference.id;
+        if let Some(content) = self.kept(owner, id, used).await? {
+            return Ok(content);
+        }
+        let content = self.material(project_id, reference).await?;
+        let content = content.payload()?.to_vec();
+        let copy = SecretCopy {
+            id,
+            used,
+            content: content.clone(),
+        };
+        self.keep_copies(owner, &[copy]).await?;
+        Ok(content)
     }
 
     async fn first_copy(
@@ -169,20 +224,28 @@ impl Store {
         project_id: &str,
         reference: Reference,
     ) -> Result<Bundle, StoreError> {
+        let material = self.material(project_id, reference).await?;
+        let bundle = super::judge::opened(material).await?;
+        let copy = SecretCopy::of_bundle(reference.id, &bundle)?;
+        self.keep_copies(owner, &[copy]).await?;
+        Ok(bundle)
+    }
+
+    async fn material(
+        &self,
+        project_id: &str,
+        reference: Reference,
+    ) -> Result<Material, StoreError> {
         let asker = Asker {
             projects: vec![project_id.to_owned()],
             is_admin: true,
             ..Asker::default()
         };
-        let material = match self.read(reference, &asker).await {
-            Ok(material) => material,
-            Err(KeyManagerError::Store(error)) => return Err(error),
-            Err(_nothing) => return Err(SecretError::NotFound(reference.id).into()),
-        };
-        let bundle = super::judge::opened(material).await?;
-        let copy = SecretCopy::of_bundle(reference.id, &bundle)?;
-        self.keep_copies(owner, &[copy]).await?;
-        Ok(bundle)
+        match self.read(reference, &asker).await {
+            Ok(material) => Ok(material),
+            Err(KeyManagerError::Store(error)) => Err(error),
+            Err(_nothing) => Err(SecretError::NotFound(reference.id).into()),
+        }
     }
 
     /// The content of a copy; an error when it is lost.

@@ -9,6 +9,7 @@ fn report(tree: &Tree, bytes: u64, up: Option<bool>) -> LoadBalancerReport {
         applied_generation: 1,
         failover_count: 0,
         error: None,
+        failed_listeners: Vec::new(),
         amphorae: Vec::new(),
         listeners: vec![ListenerReport {
             id: tree.listeners[0].id,
