@@ -8,6 +8,7 @@
 mod connection;
 mod postgres;
 mod row;
+pub(crate) mod schema;
 mod sqlite;
 mod url;
 
@@ -17,7 +18,7 @@ use sqlx::migrate::Migrator;
 
 pub(crate) use crate::sql::{Builder, query, query_scalar};
 pub(crate) use connection::{Connection, On, Pool, Transaction};
-pub(crate) use postgres::{clock, listener, notify};
+pub(crate) use postgres::{clock, count_servers, listener, notify};
 pub(crate) use row::{Cell, Row};
 pub use url::{DatabaseUrl, UrlError};
 
@@ -65,6 +66,19 @@ impl Database {
     /// Whether other servers may work on it too.
     pub(crate) const fn is_postgres(&self) -> bool {
         matches!(self.write, Pool::Postgres(_))
+    }
+
+    /// Opens a database as it is, beside whoever works on it: nothing is migrated. SQLite's file must
+    /// be there unless it may be made.
+    pub(crate) async fn attach(
+        settings: &DatabaseSettings,
+        state_dir: &Path,
+        may_create: bool,
+    ) -> Result<Pool, StoreError> {
+        match &settings.url {
+            Some(url) => postgres::attach(url, settings).await,
+            None => sqlite::attach(state_dir, may_create).await,
+        }
     }
 
     /// Opens the database and brings its schema up to date.

@@ -13,11 +13,13 @@
 
 mod amphora;
 mod availability_zone;
+pub mod backup;
 mod capability;
 mod changes;
 mod db;
 mod decode;
 mod encode;
+mod epoch;
 pub mod error;
 pub mod event;
 mod flavor;
@@ -28,6 +30,7 @@ pub mod list;
 mod lock;
 pub mod network;
 pub mod observed;
+mod orphan;
 pub mod ports;
 mod quota;
 
@@ -52,6 +55,7 @@ pub use network::{
     Place, Subnet, Which,
 };
 pub use observed::Stats;
+pub use orphan::{Orphan, OrphanFacts};
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
 pub use quota::OwnLimits;
 pub use secret::{KeyManager, KeySource};

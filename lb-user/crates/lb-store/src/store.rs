@@ -237,7 +237,7 @@ async fn seal_key(
     }
 }
 
-fn make_private_dir(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt as _;
 
     let made = std::fs::DirBuilder::new()

@@ -5,7 +5,8 @@
 use std::ops::{Deref, DerefMut};
 
 use sqlx::{
-    PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection,
+    PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, migrate::Migrator,
+    pool::PoolConnection,
 };
 
 use crate::{
@@ -87,9 +88,21 @@ enum Link {
 #[derive(Debug)]
 pub(crate) struct Transaction(Connection);
 
-impl Transaction {
+impl Connection {
     pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self.0.0, Link::PostgresTransaction(_))
+        matches!(self.0, Link::Postgres(_) | Link::PostgresTransaction(_))
+    }
+}
+
+impl Transaction {
+    /// Takes steps of the schema as part of it.
+    pub(crate) async fn migrate(&mut self, steps: &Migrator) -> Result<(), StoreError> {
+        match On::from(&mut *self) {
+            On::Sqlite(connection) => steps.run_direct(None, connection, false).await?,
+            On::Postgres(connection) => steps.run_direct(None, connection, false).await?,
+            On::SqlitePool(_) | On::PostgresPool(_) => {}
+        }
+        Ok(())
     }
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {

@@ -20,6 +20,8 @@ use crate::{
 const CHANNEL: &str = "lbaas_changed";
 /// As the database shows our connections.
 const APPLICATION: &str = "lbaas";
+/// As it shows those of tools that serve nobody.
+const TOOL: &str = "lbaas-tool";
 /// Limits that the database keeps for us, in milliseconds: a transaction that stands still, a row
 /// somebody else has, one statement.
 const LIMITS: [(&str, &str); 3] = [
@@ -29,17 +31,41 @@ const LIMITS: [(&str, &str); 3] = [
 ];
 
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now";
+const COUNT_SERVERS: &str = "SELECT COUNT(*) FROM pg_stat_activity \
+     WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()";
 const NOTIFY: &str = "SELECT pg_notify('lbaas_changed', $1)";
+
+/// How every connection is made.
+fn options(url: &DatabaseUrl) -> PgConnectOptions {
+    url.options()
+        .application_name(APPLICATION)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .options(LIMITS)
+}
+
+/// One connection, beside those of servers that may run.
+pub(super) async fn attach(
+    url: &DatabaseUrl,
+    settings: &DatabaseSettings,
+) -> Result<Pool, StoreError> {
+    let options = options(url).application_name(TOOL);
+    first_contact(&options, settings).await?;
+    Ok(Pool::Postgres(pool(1, settings, &options)))
+}
+
+/// How many servers' connections the database has.
+pub(crate) async fn count_servers(transaction: &mut Transaction) -> Result<i64, StoreError> {
+    query_scalar(COUNT_SERVERS)
+        .bind(APPLICATION)
+        .fetch_one(transaction)
+        .await
+}
 
 pub(super) async fn open(
     url: &DatabaseUrl,
     settings: &DatabaseSettings,
 ) -> Result<Database, StoreError> {
-    let options = url
-        .options()
-        .application_name(APPLICATION)
-        .statement_cache_capacity(STATEMENTS_KEPT)
-        .options(LIMITS);
+    let options = options(url);
     first_contact(&options, settings).await?;
     let half = settings.connections.div_ceil(2).max(1);
     let write = pool(half, settings, &options);

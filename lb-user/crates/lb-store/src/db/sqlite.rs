@@ -15,15 +15,32 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read.
 const READERS_MAX: u32 = 4;
 
-pub(super) async fn open(state_dir: &Path) -> Result<Database, StoreError> {
-    let options = SqliteConnectOptions::new()
+/// How the file is used, by whomever.
+fn options(state_dir: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(state_dir.join(DATABASE_FILE))
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENTS_KEPT);
+        .statement_cache_capacity(STATEMENTS_KEPT)
+}
+
+/// One connection, beside those of a server that may run.
+pub(super) async fn attach(state_dir: &Path, may_create: bool) -> Result<Pool, StoreError> {
+    let path = state_dir.join(DATABASE_FILE);
+    if !may_create {
+        std::fs::metadata(&path).map_err(|source| StoreError::File { path, source })?;
+    }
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options(state_dir).create_if_missing(may_create))
+        .await?;
+    Ok(Pool::Sqlite(pool))
+}
+
+pub(super) async fn open(state_dir: &Path) -> Result<Database, StoreError> {
+    let options = options(state_dir).create_if_missing(true);
     let write = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(1)

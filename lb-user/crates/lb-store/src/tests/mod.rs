@@ -22,6 +22,7 @@ macro_rules! on_both {
 }
 
 mod addresses;
+mod backups;
 mod capabilities;
 mod events;
 mod lists;

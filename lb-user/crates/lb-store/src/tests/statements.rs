@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    amphora, availability_zone, capability, encode, event, flavor, host, ipam, lease, list,
-    observed, quota, secret, settings, sql, tree, user_port,
+    amphora, availability_zone, capability, encode, epoch, event, flavor, host, ipam, lease, list,
+    observed, orphan, quota, secret, settings, sql, tree, user_port,
 };
 
 on_both! {
@@ -18,6 +18,7 @@ async fn every_statement_prepares() {
         .rows;
     let fixed = [
         amphora::STATEMENTS,
+        epoch::STATEMENTS,
         event::STATEMENTS,
         availability_zone::STATEMENTS,
         capability::STATEMENTS,
@@ -27,6 +28,7 @@ async fn every_statement_prepares() {
         ipam::STATEMENTS,
         lease::STATEMENTS,
         observed::STATEMENTS,
+        orphan::STATEMENTS,
         &secret::statements(),
         secret::seal::STATEMENTS,
         settings::STATEMENTS,
