@@ -13,6 +13,7 @@
 
 mod accept;
 mod balance;
+mod certificate;
 mod config;
 mod connection;
 mod control;
@@ -32,5 +33,14 @@ mod upstream;
 mod view;
 mod worker;
 
+pub use certificate::hosts;
 pub use error::Error;
+use lb_model::amphora::{AmphoraConfig, ListenerFailure};
 pub use process::{AmphoraArgs, run};
+
+/// What of `config` could not be served; opens nothing and probes nobody.
+#[must_use]
+pub fn check(config: &AmphoraConfig) -> Vec<ListenerFailure> {
+    let prober = lb_probe::schedule::Prober::new();
+    config::compile(config, &prober, &config::TlsCache::new()).failures
+}
