@@ -7,22 +7,27 @@
 //! ADDRESSES[hash(segment, addr)]: 8 words {tag, record index} ── one cache line
 //!   └─ ADDRESS_RECORDS[index]: full key, kind ─┬─ VIP ──── PORTS[base + hash(proto, port) & mask]
 //!                                              │             └─ LISTENERS[index] ─┬─ STEER[lb] ── AMPHORAE[index]
-//!                                              │                                  └─ MAGLEV[slot] ── MEMBERS[index]
+//!                                              │                                  └─ FLOWS4, FLOWS6 [hash(client, listener)]
+//!                                              │                                      hit, or MAGLEV[slot] ── MEMBERS[index]
 //!                                              ├─ AMPHORA ─ AMPHORAE[index]   (answers of members to an amphora)
-//!                                              └─ SNAT ──── FLOWS             (answers of members to XDP NAT)
+//!                                              └─ SNAT ──── REVERSE           (answers of members to XDP NAT)
 //! ```
+//!
+//! The flow table is in [`flow`].
 //!
 //! Publishing (design invariant 5): a record larger than eight bytes is written to a free index and
 //! then published by one 8-byte store of the word that points at it; it is not changed while
 //! published. `STEER`, `LATCH` and `NEIGHBOURS` entries are single words.
 
+pub mod flow;
 pub mod limits;
+pub mod live;
 pub mod names;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of everything in this file. In the pin path; an agent never adopts another one.
-pub const MAP_ABI: u32 = 1;
+pub const MAP_ABI: u32 = 2;
 
 /// A 16-bit number in network order.
 #[derive(
@@ -121,8 +126,18 @@ impl Addr {
 
 /// Slots of a Maglev table: a prime.
 pub const MAGLEV_SLOTS: usize = 65_537;
-/// Bytes of a Maglev map value: [u16; 65_540], padded to eight.
-pub const MAGLEV_VALUE_BYTES: usize = 131_080;
+/// Bytes of a table in `MAGLEV`: [u16; 65_540] (three spare ones for user space), then at
+/// [`MAGLEV_TURNS_AT`] a u32 of turns and four zero bytes.
+pub const MAGLEV_VALUE_BYTES: usize = 131_088;
+/// Where in a table its number of turns is (u32 in the machine's order).
+///
+/// - [`algorithm::HASH`]: ignored.
+/// - [`algorithm::ROUND_ROBIN`]: length of one round, i.e. the sum of the weights divided by their
+///   greatest common divisor, at most [`MAGLEV_SLOTS`]. The round is written from slot 0 on and
+///   repeated to the end of the table, so that every slot has a member.
+/// - [`algorithm::LEAST_CONNECTIONS`]: number of members, each once from slot 0 on, repeated to the
+///   end of the table.
+pub const MAGLEV_TURNS_AT: usize = 131_080;
 
 /// `CONFIG[0]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -140,15 +155,39 @@ pub struct Config {
     pub vip_icmp_echo: u32,
     /// Keys the hashes, so that nobody outside can aim at one bucket.
     pub hash_seed: u64,
+    /// Pages of `FLOWS4` minus one ([`flow::pages`] of its entries; a power of two minus one).
+    pub flow4_mask: u32,
+    /// Pages of `FLOWS6` minus one.
+    pub flow6_mask: u32,
+    /// Pages of `REVERSE` minus one.
+    pub reverse_mask: u32,
+    /// Blocks of `PERSIST` minus one.
+    pub persist_mask: u32,
+    /// Most RST a second and CPU in answer to TCP packets of unknown NAT flows.
+    pub rst_per_second: u32,
+    /// DSR over IPIP: the outer IPv4 source's fixed part, in network order.
+    pub outer_v4: [u8; 4],
+    /// Bits of the outer source that vary with the flow (in IPv4 the low ones of `outer_v4`, in IPv6
+    /// those of its last 32): a power of two minus one, host order.
+    pub outer_spread: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// DSR over IPIP: the outer IPv6 source; its last 32 bits vary with the flow.
+    pub outer_v6: Addr,
 }
 
-const _: () = assert!(size_of::<Config>() == 24);
+const _: () = assert!(size_of::<Config>() == 72);
 
 /// `SEGMENTS` word: segment in the low half, bit 63 set when the interface is ours.
 #[must_use]
 pub const fn segment_word(segment: u32) -> u64 {
     (1 << 63) | segment as u64
 }
+
+/// Bit of a `SEGMENTS` word: what leaves by the interface it came in by is sent by XDP_TX, which is
+/// cheaper than a redirect. Only for devices with an XDP_TX of their own: a veth whose peer has no
+/// program loses such packets.
+pub const SEGMENT_TX: u64 = 1 << 62;
 
 /// One cache line of `ADDRESSES`: words of tag (high half, never 0) and record index (low half);
 /// 0 is empty ([`crate::hash::address_slot`], [`crate::hash::address_word`]). A bucket never holds
@@ -219,6 +258,22 @@ pub mod listener_kind {
     pub const STEER: u32 = 1;
     /// Packets are NATed straight to members.
     pub const NAT: u32 = 2;
+    /// Direct server return: the link header is rewritten, nothing else. Members are neighbours.
+    pub const DSR_L2: u32 = 3;
+    /// Direct server return: the packet goes to the member inside another IP packet, of the family of
+    /// the member's address.
+    pub const DSR_IPIP: u32 = 4;
+}
+
+/// How a new flow gets its member ([`ListenerRecord::algorithm`]). What `MAGLEV` holds for the pool
+/// depends on it: see [`MAGLEV_TURNS_AT`].
+pub mod algorithm {
+    /// Maglev: by address and port, or by address alone ([`super::listener_flags::HASH_ADDR_ONLY`]).
+    pub const HASH: u32 = 0;
+    /// Weighted round robin: a turn a flow, exact per CPU.
+    pub const ROUND_ROBIN: u32 = 1;
+    /// Fewest active connections for its weight, of up to 64 members; of more, of 64 in turn.
+    pub const LEAST_CONNECTIONS: u32 = 2;
 }
 
 /// Flags of a listener.
@@ -229,8 +284,12 @@ pub mod listener_flags {
     pub const HASH_ADDR_ONLY: u32 = 2;
 }
 
-/// One listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// One listener: one cache line. Its index is below 65,536: flows name it in 16 bits.
+///
+/// Changed in place: the first two words are valid in any mixture, and so is every later field.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct ListenerRecord {
     /// See [`listener_kind`].
@@ -239,11 +298,42 @@ pub struct ListenerRecord {
     pub flags: u32,
     /// Load balancer index.
     pub lb: u32,
-    /// Slots in `MAGLEV` (NAT), one a family, since NAT does not cross them: [`maglev_slots`].
+    /// Slots in `MAGLEV` (not for STEER), one for packets of each family: [`maglev_slots`]. NAT does
+    /// not cross families; DSR over IPIP may, so there both tables may hold members of both.
     pub maglev: u32,
+    /// See [`algorithm`]. The fields from here on mean nothing to STEER.
+    pub algorithm: u32,
+    /// Most active connections; 0: no limit.
+    pub connection_limit: u32,
+    /// Most new TCP flows a second (of all CPUs); 0: no limit. Means something to STEER, too.
+    pub syn_per_second: u32,
+    /// Seconds after which a flow without a packet is forgotten: the longer of timeout_client_data and
+    /// timeout_member_data. Clamped to [`limits::IDLE_MAX_S`]; 0 stands for
+    /// [`limits::IDLE_DEFAULT_S`].
+    pub idle_s: u32,
+    /// NAT: seconds (timeout_member_connect, rounded up) after which the retransmission of a SYN that
+    /// no member answered goes to another one; 0 stands for 5.
+    pub connect_s: u32,
+    /// SOURCE_IP persistence: seconds after a client's last new flow in which its next one goes to the
+    /// same member; 0: none.
+    pub persistence_s: u32,
+    /// SOURCE_IP persistence: leading bits of an IPv4 client that count (persistence_granularity).
+    pub persistence_bits_v4: u8,
+    /// Likewise of an IPv6 client.
+    pub persistence_bits_v6: u8,
+    /// IP protocol, as in `PORTS`.
+    pub protocol: u8,
+    /// Zero.
+    pub _pad: u8,
+    /// Port, as in `PORTS`.
+    pub port: Be16,
+    /// Zero.
+    pub _pad2: [u8; 2],
+    /// Zero.
+    pub _pad3: [u32; 4],
 }
 
-const _: () = assert!(size_of::<ListenerRecord>() == 16);
+const _: () = assert!(size_of::<ListenerRecord>() == 64);
 const _: () = assert!(limits::MAGLEV_TABLES < NO_MAGLEV);
 
 /// Half of [`ListenerRecord::maglev`] without a usable member.
@@ -328,7 +418,9 @@ pub struct AmphoraRecord {
 
 const _: () = assert!(size_of::<AmphoraRecord>() == 20);
 
-/// One member that XDP balances.
+/// One member that XDP balances: one cache line. Flows name it by its index (16 bits), so a record
+/// stays as it is, even after the member was removed, as long as [`live::entries`] of
+/// `MEMBER_LIVE[index]` is not 0; only then may the index stand for another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MemberRecord {
@@ -338,19 +430,23 @@ pub struct MemberRecord {
     pub ifindex: u32,
     /// Address.
     pub addr: Addr,
-    /// Source address for NAT.
+    /// Source address for NAT; not used by DSR.
     pub snat: Addr,
-    /// Port.
+    /// Port. DSR cannot change it: there it must be the listener's.
     pub port: Be16,
     /// MAC of `ifindex`.
     pub src_mac: [u8; 6],
     /// Load balancer index.
     pub lb: u32,
+    /// 1..=256, for [`algorithm::LEAST_CONNECTIONS`] (the other algorithms have it in their table).
+    pub weight: u16,
+    /// Largest IP packet towards it (DSR over IPIP: with the outer header); 0: not checked.
+    pub mtu: u16,
     /// Zero.
-    pub _pad: u32,
+    pub _pad: u64,
 }
 
-const _: () = assert!(size_of::<MemberRecord>() == 56);
+const _: () = assert!(size_of::<MemberRecord>() == 64);
 
 /// `NEIGHBOURS` word: MAC of a member's next hop in the low 48 bits (first byte lowest), bit 63 set
 /// when it is known.
@@ -359,7 +455,7 @@ pub const fn neighbour_word(mac: [u8; 6]) -> u64 {
     (1 << 63) | u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
 }
 
-/// A flow as seen on the wire, in one direction.
+/// A conversation as seen on the wire, in one direction: key of `DRAINS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowKey {
@@ -496,7 +592,8 @@ pub struct AnswerRecord {
 
 const _: () = assert!(size_of::<AnswerRecord>() == 16);
 
-/// Per-CPU counters of one listener.
+/// Per-CPU counters of one listener or member. Bytes are TCP payload, or IP length of anything else.
+/// DSR never sees what goes out. The counters of an index start at zero when it gets a new owner.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -504,15 +601,20 @@ const _: () = assert!(size_of::<AnswerRecord>() == 16);
 pub struct ListenerCounters {
     /// Packets from clients.
     pub packets_in: u64,
-    /// IP bytes from clients.
+    /// Bytes from clients.
     pub bytes_in: u64,
     /// Packets to clients (NAT only).
     pub packets_out: u64,
-    /// IP bytes to clients (NAT only).
+    /// Bytes to clients (NAT only).
     pub bytes_out: u64,
-    /// Flows opened (NAT only).
+    /// Flows opened (not for STEER).
     pub flows: u64,
+    /// Flows that were refused, by us or by the member.
+    pub errors: u64,
 }
+
+/// Counters of a member.
+pub type MemberCounters = ListenerCounters;
 
 /// Kind of an [`Event`].
 pub mod event_kind {

@@ -12,8 +12,8 @@ use lb_common::{
     heartbeat::HeartbeatPage,
     maps::{
         AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
-        FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAGLEV_SLOTS, MAGLEV_VALUE_BYTES,
-        MemberRecord, limits,
+        FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAGLEV_SLOTS, MAGLEV_TURNS_AT,
+        MAGLEV_VALUE_BYTES, MemberRecord, limits,
     },
 };
 
@@ -30,14 +30,17 @@ pub(crate) struct Page {
 
 const _: () = assert!(size_of::<Page>() == 4096);
 
-/// One Maglev table: member indices, padded to eight bytes.
+/// One table of a pool: member indices, spare words of user space, turns.
 #[repr(C, align(8))]
 pub(crate) struct MaglevTable {
     pub(crate) slots: [u16; MAGLEV_SLOTS],
-    _pad: [u16; 3],
+    _spare: [u16; 3],
+    pub(crate) turns: u32,
+    _pad: u32,
 }
 
 const _: () = assert!(size_of::<MaglevTable>() == MAGLEV_VALUE_BYTES);
+const _: () = assert!(core::mem::offset_of!(MaglevTable, turns) == MAGLEV_TURNS_AT);
 
 /// ICMP answers given by this CPU in the second that began at `since_ns`.
 #[repr(C)]

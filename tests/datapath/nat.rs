@@ -66,6 +66,7 @@ pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
             flags,
             lb: LB,
             maglev: maglev_slots(Some(slot), Some(slot)),
+            ..ListenerRecord::default()
         };
         world.listener(listener(family), &record)?;
         for protocol in [6, 17] {
@@ -89,6 +90,8 @@ pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
                 port: Be16::new(MEMBER_PORT),
                 src_mac: DEVICE_MAC,
                 lb: LB,
+                weight: 1,
+                mtu: 0,
                 _pad: 0,
             };
             world.set(names::MEMBERS, u32::from(index), &member)?;
@@ -406,6 +409,8 @@ fn an_established_flow_keeps_its_member_when_the_pool_changes() -> anyhow::Resul
         port: Be16::new(1),
         src_mac: DEVICE_MAC,
         lb: LB,
+        weight: 1,
+        mtu: 0,
         _pad: 0,
     };
     world.set(names::MEMBERS, u32::from(index), &reused)?;
@@ -475,6 +480,7 @@ fn what_is_missing_for_a_new_flow_has_its_reason() -> anyhow::Result<()> {
         flags: 0,
         lb: LB,
         maglev: maglev_slots(None, None),
+        ..ListenerRecord::default()
     };
     world.listener(listener(family), &none)?;
     assert_eq!(forward(&world, &other)?, Err(Reason::NoMember));

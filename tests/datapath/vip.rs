@@ -178,6 +178,7 @@ fn allowed_cidrs_are_enforced_per_listener() -> anyhow::Result<()> {
         flags: listener_flags::CIDRS,
         lb: LB,
         maglev: u32::MAX,
+        ..ListenerRecord::default()
     };
     world.listener(STEER_LISTENER, &restricted)?;
     world.listener(

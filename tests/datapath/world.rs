@@ -14,6 +14,7 @@ use lb_common::{
     maps::{
         Addr, AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
         FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAP_ABI, SteerWord, address_kind,
+        flow::{self, Block4, Block6, Reverse},
         listener_kind, names, port_home, port_word, segment_word, vip_flags,
     },
     reason::Reason,
@@ -36,6 +37,10 @@ pub(crate) const STANDBY: u16 = 12;
 pub(crate) const STEER_LISTENER: u32 = 21;
 pub(crate) const STEER_PORT: u16 = 80;
 pub(crate) const EPOCH: u32 = 5;
+/// Sizes of the tables: small ones.
+const FLOW_BLOCKS: u32 = 256;
+const REVERSE_ENTRIES: u32 = 4096;
+const PERSIST_BLOCKS: u32 = 64;
 /// Words of a VIP's block in `PORTS`.
 const BLOCK: u32 = 16;
 const SEED: u64 = 0x1234_5678_9abc_def0;
@@ -130,6 +135,7 @@ impl World {
             flags: 0,
             lb: LB,
             maglev: u32::MAX,
+            ..ListenerRecord::default()
         };
         world.listener(STEER_LISTENER, &listener)?;
         for family in Family::BOTH {
@@ -201,6 +207,15 @@ impl World {
             icmp_per_second,
             vip_icmp_echo: u32::from(echo),
             hash_seed: SEED,
+            flow4_mask: flow::pages(FLOW_BLOCKS, size_of::<Block4>()) - 1,
+            flow6_mask: flow::pages(FLOW_BLOCKS, size_of::<Block6>()) - 1,
+            reverse_mask: flow::pages(REVERSE_ENTRIES, size_of::<Reverse>()) - 1,
+            persist_mask: PERSIST_BLOCKS - 1,
+            rst_per_second: 1000,
+            outer_v4: [198, 18, 0, 0],
+            outer_spread: 0xffff,
+            _pad: 0,
+            outer_v6: Addr::v6([0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         };
         self.set(names::CONFIG, 0, &config)
     }

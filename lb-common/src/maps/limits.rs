@@ -21,6 +21,23 @@ pub const AMPHORAE: u32 = 16_384;
 pub const MAGLEV_TABLES: u32 = 8_192;
 /// Members that XDP balances (indices below this; 0 is never used).
 pub const MEMBERS: u32 = 65_536;
+/// Blocks of `FLOWS4` unless configured: eight flows (128 B) each. A power of two, at least
+/// [`super::flow::BLOCKS4_MIN`], as every size of a table here. Twice as many slots as flows keep
+/// the unrecorded far below 1 %: 32 MiB for a million.
+pub const FLOW_BLOCKS4: u32 = 65_536;
+/// Blocks of `FLOWS6` unless configured: eight flows (256 B) each.
+pub const FLOW_BLOCKS6: u32 = 32_768;
+/// Entries of `REVERSE` unless configured: one (64 B) a NAT flow; half as many again as there shall
+/// be flows.
+pub const REVERSE_ENTRIES: u32 = 262_144;
+/// Blocks of `PERSIST` unless configured: four clients (128 B) each.
+pub const PERSIST_BLOCKS: u32 = 8_192;
+/// Longest idle time of a flow, in seconds: what its 16-bit stamp can tell, with room for the sweep.
+pub const IDLE_MAX_S: u32 = 60_000;
+/// Idle time of a flow whose listener names none, in seconds.
+pub const IDLE_DEFAULT_S: u32 = 3_600;
+/// Members that one choice by LEAST_CONNECTIONS looks at.
+pub const LEAST_OF: u32 = 64;
 /// Entries of `FLOWS`; two a NAT flow.
 pub const FLOWS: u32 = 262_144;
 /// Entries of `DRAINS`.

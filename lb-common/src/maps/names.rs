@@ -26,7 +26,29 @@ pub const MAGLEV: &str = "MAGLEV";
 pub const MEMBERS: &str = "MEMBERS";
 /// ARRAY by member index of u64 [`super::neighbour_word`].
 pub const NEIGHBOURS: &str = "NEIGHBOURS";
-/// HASH [`super::FlowKey`] to [`super::FlowEntry`].
+/// Mmap-able ARRAY of [`super::flow::Block4`]: flows of IPv4 clients. Written by the kernel alone.
+pub const FLOWS4: &str = "FLOWS4";
+/// Mmap-able ARRAY of [`super::flow::Block6`]: flows of IPv6 clients. Written by the kernel alone.
+pub const FLOWS6: &str = "FLOWS6";
+/// Mmap-able ARRAY of [`super::flow::Reverse`]: what members answer to. Written by the kernel alone.
+pub const REVERSE: &str = "REVERSE";
+/// Mmap-able ARRAY of [`super::flow::PersistBlock`]: which member a client had. Written by the kernel
+/// alone.
+pub const PERSIST: &str = "PERSIST";
+/// Mmap-able ARRAY by listener index of [`super::live::ListenerLive`]. Written by the kernel alone.
+pub const LISTENER_LIVE: &str = "LISTENER_LIVE";
+/// Mmap-able ARRAY by member index of u64 ([`super::live::entries`], [`super::live::active`]). Written
+/// by the kernel alone.
+pub const MEMBER_LIVE: &str = "MEMBER_LIVE";
+/// Mmap-able ARRAY by load balancer index of [`super::live::LbLive`]. Written by the kernel alone.
+pub const LB_LIVE: &str = "LB_LIVE";
+/// ARRAY by load balancer index of [`super::live::LbShare`].
+pub const LB_SHARES: &str = "LB_SHARES";
+/// PERCPU_ARRAY by listener index of u64: turns of round robin.
+pub const TURNS: &str = "TURNS";
+/// PERCPU_ARRAY by member index of [`super::MemberCounters`].
+pub const MEMBER_STATS: &str = "MEMBER_STATS";
+/// HASH [`super::FlowKey`] to [`super::FlowEntry`]: to be replaced by the tables below.
 pub const FLOWS: &str = "FLOWS";
 /// HASH [`super::FlowKey`] to u32 amphora index: who follows a drain.
 pub const DRAINS: &str = "DRAINS";

@@ -61,6 +61,8 @@ mod tests {
             port: Be16::new(8080),
             src_mac: [2, 0, 0, 0, 0, 9],
             lb: 1,
+            weight: 1,
+            mtu: 0,
             _pad: 0,
         };
         let table = MaglevTable::new(vec![MaglevMember {
@@ -96,6 +98,7 @@ mod tests {
                     flags: 1,
                     lb: 1,
                     maglev: 8_191,
+                    ..ListenerRecord::default()
                 },
             )]
             .into(),

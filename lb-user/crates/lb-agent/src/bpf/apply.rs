@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, listener_kind, names};
+use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, names};
 use lb_plan::datapath::{Cidr, MaglevTable, MapWrite};
 use lb_sys::bpf::{Map, Shape, map_type};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -101,7 +101,7 @@ impl Datapath {
                 .listeners
                 .lookup(&index.to_ne_bytes(), known.as_mut_bytes())
                 .doing(|| format!("cannot read entry {index} of {name}"))?;
-            if known.kind != listener_kind::STEER && known.kind != listener_kind::NAT {
+            if known.kind == 0 {
                 self.reset_counters(index)?;
             }
         }

@@ -9,7 +9,11 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{SchedClassifier, Xdp},
 };
-use lb_common::maps::{Config, MAP_ABI, limits, names};
+use lb_common::maps::{
+    Addr, Config, MAP_ABI,
+    flow::{self, Block4, Block6, Reverse},
+    limits, names,
+};
 use lb_plan::datapath::{DesiredMaps, diff};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -19,6 +23,13 @@ use super::{Datapath, Doing as _, Error, aya, maps, object, pins};
 const SNAT_PORTS: (u16, u16) = (10_000, 65_535);
 /// ICMP echoes and errors answered by one CPU in a second.
 const ICMP_PER_SECOND: u32 = 1_000;
+/// RST sent by one CPU in a second for packets of unknown flows.
+const RST_PER_SECOND: u32 = 1_000;
+/// Outer sources of DSR over IPIP: addresses of benchmark networks (RFC 2544, RFC 5180), which
+/// nobody answers to.
+const OUTER_V4: [u8; 4] = [198, 18, 0, 0];
+const OUTER_V6: [u8; 16] = [0x20, 0x01, 0, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const OUTER_SPREAD: u32 = 0xffff;
 
 impl Datapath {
     /// Loads the programs of this binary with the maps pinned below `bpf_dir`, making those that are
@@ -98,6 +109,15 @@ impl Datapath {
             icmp_per_second: ICMP_PER_SECOND,
             vip_icmp_echo: 1,
             hash_seed,
+            flow4_mask: flow::pages(limits::FLOW_BLOCKS4, size_of::<Block4>()) - 1,
+            flow6_mask: flow::pages(limits::FLOW_BLOCKS6, size_of::<Block6>()) - 1,
+            reverse_mask: flow::pages(limits::REVERSE_ENTRIES, size_of::<Reverse>()) - 1,
+            persist_mask: limits::PERSIST_BLOCKS - 1,
+            rst_per_second: RST_PER_SECOND,
+            outer_v4: OUTER_V4,
+            outer_spread: OUTER_SPREAD,
+            _pad: 0,
+            outer_v6: Addr::v6(OUTER_V6),
         };
         let found = self.config()?;
         if found == wanted {

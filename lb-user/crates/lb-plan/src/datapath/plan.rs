@@ -246,6 +246,9 @@ impl Plan<'_> {
             flags: 0,
             lb: self.turn.places.index,
             maglev: maglev_slots(None, None),
+            protocol: listener.l4().number(),
+            port: Be16::new(listener.port),
+            ..ListenerRecord::default()
         };
         if listener.path == ListenerPath::Xdp {
             record.kind = listener_kind::NAT;
@@ -332,6 +335,8 @@ impl Plan<'_> {
             port: Be16::new(member.port),
             src_mac: uplink.mac,
             lb: self.turn.places.index,
+            weight: member.weight,
+            mtu: 0,
             _pad: 0,
         };
         let index = self.turn.member(pool.id, member.id, fingerprint(&record))?;
