@@ -1,9 +1,12 @@
 //! Tools for people, one file a command.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod orphans;
 pub(crate) mod policy;
 pub(crate) mod status;
+mod table;
 
 use std::io::Write as _;
 

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) run_dir: PathBuf,
     /// Where everything is stored.
     pub(crate) database: lb_store::DatabaseSettings,
+    /// systemd's directory of credentials.
+    pub(crate) credentials: Option<PathBuf>,
     pub(crate) api: Api,
     pub(crate) policy: Policy,
     pub(crate) keystone: Option<Keystone>,
@@ -139,6 +141,7 @@ impl Config {
                 .database
                 .secrets_key
                 .or_credential(Path::new(directory));
+            config.credentials = Some(PathBuf::from(directory));
         }
         Ok(config)
     }
@@ -173,6 +176,7 @@ impl Config {
             state_dir,
             run_dir,
             database,
+            credentials: None,
             api,
             policy,
             keystone,

@@ -43,6 +43,15 @@ enum Command {
     Check,
     /// Load balancers and amphorae, as the API tells them.
     Status,
+    /// Writes database, keys and CA into one file, while servers run.
+    Backup(cli::backup::Options),
+    /// Puts a backup back; servers must not run.
+    Restore(cli::backup::Options),
+    /// What hosts carry and a restored database does not know.
+    Orphans {
+        #[command(subcommand)]
+        command: Option<cli::orphans::Command>,
+    },
     /// The settings in force.
     #[command(subcommand)]
     Config(cli::config::Command),
@@ -89,6 +98,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),
+        Command::Backup(options) => cli::backup::write(&options, &load()?),
+        Command::Restore(options) => cli::backup::restore(&options, &load()?),
+        Command::Orphans { command } => cli::orphans::run(command.as_ref(), &load()?),
         Command::Policy(command) => cli::policy::run(&command, &load()?),
         Command::Config(command) => cli::config::run(&command, &sources),
     }

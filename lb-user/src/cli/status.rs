@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::{cli::print, config::Config, failure::Failure};
+use crate::{
+    cli::{print, table::table},
+    config::Config,
+    failure::Failure,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -96,35 +100,9 @@ fn field(item: &Value, key: &str) -> String {
     }
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let widest = rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0);
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', widest + 2 - cell.chars().count()));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["A", "B"], ["long", "x"]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "A     B\nlong  x\n");
-    }
 
     #[test]
     fn no_server_is_said_in_one_sentence() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use lb_model::{id::LoadBalancerId, spec::LoadBalancerSpec};
+use lb_wire::message::Description;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
@@ -31,7 +32,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    generation: u64,
+    spec: Arc<LoadBalancerSpec>,
     carrier: mpsc::UnboundedSender<Input>,
 }
 
@@ -63,15 +64,9 @@ impl Fleet {
             {
                 tracing::error!(load_balancer = %id, %error, "no next hops");
             }
-            let generation = spec.generation;
-            let carrier = carrier::start(Arc::clone(&host), Arc::new(spec), found);
-            inner.carried.insert(
-                id,
-                Entry {
-                    generation,
-                    carrier,
-                },
-            );
+            let spec = Arc::new(spec);
+            let carrier = carrier::start(Arc::clone(&host), Arc::clone(&spec), found);
+            inner.carried.insert(id, Entry { spec, carrier });
         }
         Ok(Self {
             host,
@@ -84,9 +79,18 @@ impl Fleet {
         let inner = self.inner.lock().await;
         let carried = inner.carried.iter();
         (
-            carried.map(|(id, entry)| (*id, entry.generation)).collect(),
+            carried
+                .map(|(id, entry)| (*id, entry.spec.generation))
+                .collect(),
             inner.removing.clone(),
         )
+    }
+
+    /// Tells of what the server does not know.
+    pub(crate) async fn describe(&self, ids: &[LoadBalancerId]) -> Vec<Description> {
+        let inner = self.inner.lock().await;
+        let entries = ids.iter().filter_map(|id| inner.carried.get(id));
+        entries.map(|entry| Description::of(&entry.spec)).collect()
     }
 
     /// Carries a spec: on disk first.
@@ -98,7 +102,7 @@ impl Fleet {
         }
         self.host.disk.put_spec(&spec)?;
         self.host.reports.carried(spec.id);
-        let (id, generation) = (spec.id, spec.generation);
+        let id = spec.id;
         let spec = Arc::new(spec);
         let running = inner
             .carried
@@ -107,17 +111,11 @@ impl Fleet {
         if let Some(entry) = running
             && entry.carrier.send(Input::Spec(Arc::clone(&spec))).is_ok()
         {
-            entry.generation = generation;
+            entry.spec = spec;
             return Ok(());
         }
-        let carrier = carrier::start(Arc::clone(&self.host), spec, Found::default());
-        inner.carried.insert(
-            id,
-            Entry {
-                generation,
-                carrier,
-            },
-        );
+        let carrier = carrier::start(Arc::clone(&self.host), Arc::clone(&spec), Found::default());
+        inner.carried.insert(id, Entry { spec, carrier });
         Ok(())
     }
 

@@ -68,6 +68,7 @@ pub async fn simulate(
 /// Asks for changes until told to stop.
 async fn ask(client: &SyncClient, host: &str, carried: &Carried, shutdown: &CancellationToken) {
     let mut reachable = true;
+    let mut described = Vec::new();
     loop {
         let (known, removing) = carried.known();
         let request = SyncRequest {
@@ -78,6 +79,7 @@ async fn ask(client: &SyncClient, host: &str, carried: &Carried, shutdown: &Canc
             known,
             removing,
             capabilities: CapabilitySet::all().names(),
+            described: described.clone(),
         };
         let answer = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -91,6 +93,7 @@ async fn ask(client: &SyncClient, host: &str, carried: &Carried, shutdown: &Canc
                     carried.tell_all();
                 }
                 reachable = true;
+                described = carried.describe(&answer.describe);
                 carried.take(&answer.changed, &answer.gone);
             }
             Err(error) => {

@@ -27,6 +27,7 @@ pub(crate) async fn ask(
     shutdown: CancellationToken,
 ) {
     let mut reachable = true;
+    let mut described = Vec::new();
     loop {
         let (known, removing) = fleet.known().await;
         let request = SyncRequest {
@@ -36,6 +37,7 @@ pub(crate) async fn ask(
             known,
             removing,
             capabilities: CapabilitySet::data_path().names(),
+            described: described.clone(),
         };
         let answer = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -47,6 +49,7 @@ pub(crate) async fn ask(
                     tracing::info!("the server answers again");
                 }
                 reachable = true;
+                described = fleet.describe(&answer.describe).await;
                 let mut refused = false;
                 for spec in answer.changed {
                     let id = spec.id;

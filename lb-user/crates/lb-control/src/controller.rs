@@ -60,6 +60,10 @@ pub(crate) struct Memory {
     seen: HashMap<String, (Instant, BTreeSet<IpAddr>)>,
     /// What each host declared last.
     declared: HashMap<String, (Instant, CapabilitySet)>,
+    /// What each host has that the database does not know, as it was written down last.
+    pub(crate) orphans: HashMap<String, BTreeMap<LoadBalancerId, u64>>,
+    /// Of which of those it was asked to tell more.
+    pub(crate) asked_of: BTreeSet<(String, LoadBalancerId)>,
     /// Load balancers whose specification cannot be built, by the generation this was told for.
     pub(crate) unbuildable: HashMap<LoadBalancerId, u64>,
 }

@@ -43,27 +43,19 @@ struct Pending {
 
 impl Pending {
     fn of_head(head: &Head) -> Self {
-        let since = match head.provisioning_status {
-            ProvisioningStatus::PendingCreate => head.created_at,
-            _later => head.updated_at.unwrap_or(head.created_at),
-        };
         Self {
             id: head.id,
             generation: head.generation,
-            since,
+            since: head.updated_at.unwrap_or(head.created_at),
         }
     }
 
     fn of_tree(tree: &Tree) -> Self {
         let common = &tree.load_balancer.common;
-        let since = match common.provisioning_status {
-            ProvisioningStatus::PendingCreate => common.created_at,
-            _later => common.updated_at.unwrap_or(common.created_at),
-        };
         Self {
             id: tree.id(),
             generation: tree.load_balancer.generation,
-            since,
+            since: common.updated_at.unwrap_or(common.created_at),
         }
     }
 }

@@ -18,6 +18,7 @@ mod gather;
 mod heads;
 mod health;
 mod observed;
+mod orphans;
 mod reports;
 mod sync;
 

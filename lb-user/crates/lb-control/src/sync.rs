@@ -24,6 +24,8 @@ use crate::{
 /// Without any wake-up a held request looks again this often: the poll is the truth, a wake-up is
 /// only a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The same while the host has orphans: a tool beside a server on SQLite cannot wake it.
+const LOOK_AGAIN_FOR_ORPHANS: Duration = Duration::from_secs(2);
 /// Half of what an answer may have: the estimate of a spec's size is rough.
 const SPEC_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 2;
 
@@ -51,6 +53,7 @@ impl Controller {
         self.memory()
             .known
             .insert(request.host.clone(), request.known.clone());
+        self.note_descriptions(request).await?;
         let deadline = Instant::now() + SYNC_HOLD_MAX;
         let mut changes = self.store.changes();
         loop {
@@ -60,7 +63,7 @@ impl Controller {
             if response != SyncResponse::default() || Instant::now() >= deadline {
                 return Ok(response);
             }
-            let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
+            let look_again = deadline.min(Instant::now() + self.look_again(&request.host));
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() {
                     return Ok(response);
@@ -70,9 +73,17 @@ impl Controller {
         }
     }
 
+    fn look_again(&self, host: &str) -> Duration {
+        if self.memory().has_orphans(host) {
+            LOOK_AGAIN_FOR_ORPHANS
+        } else {
+            LOOK_AGAIN
+        }
+    }
+
     async fn difference(&self, request: &SyncRequest) -> Result<SyncResponse, ControlError> {
         let takes_new = self.is_placed_on(&request.host).await?;
-        let mut response = SyncResponse::default();
+        let mut response = self.orphans(request).await?;
         let mut bytes = 0;
         for head in self.differing(request).await? {
             if head.provisioning_status == ProvisioningStatus::PendingDelete {
@@ -100,12 +111,40 @@ impl Controller {
 
     /// The load balancers that stand otherwise here than the request says.
     async fn differing(&self, request: &SyncRequest) -> Result<Vec<Head>, ControlError> {
+        self.outlive(request).await?;
         let look = self.heads.look(&self.store).await?;
         let differs = |head: &&Head| match head.provisioning_status {
             ProvisioningStatus::PendingDelete => !request.removing.contains(&head.id),
             _kept => is_newer(head, request),
         };
         Ok(look.known().values().filter(differs).cloned().collect())
+    }
+
+    /// Lifts load balancers above what the host has of them: the database was put back, but not by
+    /// our own restore, which begins an epoch.
+    async fn outlive(&self, request: &SyncRequest) -> Result<(), ControlError> {
+        let behind: Vec<LoadBalancerId> = {
+            let look = self.heads.look(&self.store).await?;
+            let heads = look.known().values();
+            let behind = heads.filter(|head| known_beyond(head, request).is_some());
+            behind.map(|head| head.id).collect()
+        };
+        if behind.is_empty() {
+            return Ok(());
+        }
+        // Read, not remembered: another server may have made the host's a moment ago.
+        for head in self.store.heads_of(&behind).await? {
+            let Some(known) = known_beyond(&head, request) else {
+                continue;
+            };
+            if self.store.outlive(head.id, known).await? {
+                tracing::warn!(
+                    load_balancer = %head.id, host = request.host, known, stored = head.generation,
+                    "the host was ahead of the database, which counts: it was put back"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Whether a load balancer is this host's.
@@ -150,18 +189,14 @@ impl Controller {
 }
 
 fn is_newer(head: &Head, request: &SyncRequest) -> bool {
-    match request.known.get(&head.id) {
-        None => true,
-        Some(known) if *known > head.generation => {
-            // A database restored from a backup: what the host carries is kept until the next change.
-            tracing::warn!(
-                load_balancer = %head.id, host = request.host, known, stored = head.generation,
-                "the host knows a newer generation than the database"
-            );
-            false
-        }
-        Some(known) => *known < head.generation,
-    }
+    let known = request.known.get(&head.id);
+    known.is_none_or(|known| *known < head.generation)
+}
+
+/// The generation that the host has, when it is one the database does not know of.
+fn known_beyond(head: &Head, request: &SyncRequest) -> Option<u64> {
+    let known = request.known.get(&head.id).copied();
+    known.filter(|known| *known > head.generation)
 }
 
 /// Rough size on the wire: certificates and members dominate.

@@ -2,4 +2,5 @@
 
 mod agent;
 mod cases;
+mod restored;
 mod world;

@@ -37,10 +37,13 @@ pub struct Circumstances<'a> {
 /// A load balancer that is being deleted is left alone: it ends when its host says that nothing is
 /// left of it.
 pub fn fold(tree: &mut Tree, report: &LoadBalancerReport, known: Circumstances<'_>) -> bool {
-    let owner = &tree.load_balancer;
+    let owner = &mut tree.load_balancer;
     if owner.common.provisioning_status == ProvisioningStatus::PendingDelete {
         return false;
     }
+    // More than were ever asked for: a restored database has forgotten some. The next one counts on.
+    let forgotten = report.failover_count > owner.failover_count;
+    owner.failover_count = owner.failover_count.max(report.failover_count);
     let (generation, failovers) = (owner.generation, owner.failover_count);
     let applied = report.applied_generation >= generation && report.failover_count >= failovers;
     let refused = report.error.is_some() && known.received_generation >= generation;
@@ -57,7 +60,7 @@ pub fn fold(tree: &mut Tree, report: &LoadBalancerReport, known: Circumstances<'
         let seen = observations(tree, report, known.broken);
         tree.roll_up(&seen, known.now)
     };
-    settled || shown
+    settled || shown || forgotten
 }
 
 /// What an amphora's row says of it.

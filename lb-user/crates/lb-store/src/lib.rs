@@ -55,7 +55,7 @@ pub use network::{
     Place, Subnet, Which,
 };
 pub use observed::Stats;
-pub use orphan::{Orphan, OrphanFacts};
+pub use orphan::{Orphan, OrphanFacts, OrphanRegistry};
 pub use ports::{NeededPort, Port, PortPurpose, amphora_slots, near, needed_ports};
 pub use quota::OwnLimits;
 pub use secret::{KeyManager, KeySource};

@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::Path,
 };
 
 use lb_model::{
@@ -19,7 +20,8 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Connection, query},
+    DatabaseSettings,
+    db::{self, Connection, Database, Pool, Transaction, query},
     error::StoreError,
     sql::Reader,
     store::{Store, now},
@@ -27,6 +29,9 @@ use crate::{
 
 /// As an orphan's addresses are marked in the table of ports.
 const PURPOSE: &str = "orphan";
+
+/// What servers are told of that no load balancer changed by: somebody who is none of them.
+const HINT: &str = "tool -";
 
 /// A load balancer that a host carries and the database does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,12 +83,16 @@ impl Store {
         host: &str,
         orphans: &BTreeMap<LoadBalancerId, u64>,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin_write().await?;
-        let before: BTreeSet<LoadBalancerId> = load(&mut transaction)
+        let before: BTreeSet<LoadBalancerId> = self
+            .orphans()
             .await?
             .into_iter()
             .filter_map(|orphan| (orphan.host == host).then_some(orphan.id))
             .collect();
+        if orphans.is_empty() && before.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin_write().await?;
         for (id, generation) in orphans {
             query(UPSERT)
                 .bind(id.to_string())
@@ -165,14 +174,59 @@ impl Store {
     /// The database's.
     pub async fn confirm_orphan(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
         let mut transaction = self.begin_write().await?;
-        let done = query(CONFIRM)
-            .bind(now().0)
-            .bind(id.to_string())
-            .execute(&mut transaction)
-            .await?;
+        let there = confirm(&mut transaction, id).await?;
         self.commit_and_wake(transaction).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(there)
     }
+}
+
+/// Orphans as a tool sees them, beside the servers that work on the database.
+#[derive(Debug)]
+pub struct OrphanRegistry(Pool);
+
+impl OrphanRegistry {
+    /// Opens the database as it is.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open(settings: &DatabaseSettings, state_dir: &Path) -> Result<Self, StoreError> {
+        Ok(Self(Database::attach(settings, state_dir, false).await?))
+    }
+
+    /// Every orphan.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list(&self) -> Result<Vec<Orphan>, StoreError> {
+        let mut connection = self.0.acquire().await?;
+        load(&mut connection).await
+    }
+
+    /// [`Store::confirm_orphan`], which servers hear of.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn confirm(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
+        let mut transaction = self.0.begin().await?;
+        let there = confirm(&mut transaction, id).await?;
+        db::notify(&mut transaction, HINT.to_owned()).await?;
+        transaction.commit().await?;
+        Ok(there)
+    }
+
+    /// Ends.
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+async fn confirm(transaction: &mut Transaction, id: LoadBalancerId) -> Result<bool, StoreError> {
+    let done = query(CONFIRM)
+        .bind(now().0)
+        .bind(id.to_string())
+        .execute(transaction)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 const SELECT: &str = "SELECT o.load_balancer_id, o.host, o.generation, o.project_id, o.found_at, \

@@ -7,7 +7,7 @@
 //!
 //! Left out on purpose: revocation and renewal while running (a restart renews).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, ToSpan as _, Zoned, tz::TimeZone};
 use rcgen::{
@@ -169,6 +169,12 @@ impl CertificateAuthority {
             key_pem: lb_model::secret::Secret::new(key.serialize_pem()),
         })
     }
+}
+
+/// The files that are the CA, by name: what a backup must have.
+#[must_use]
+pub fn files(state_dir: &Path) -> [(&'static str, PathBuf); 2] {
+    [CA_CERTIFICATE, CA_KEY].map(|name| (name, state_dir.join("ca").join(name)))
 }
 
 /// Reads an agent's credentials from its directory and checks that key and certificate match.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lb_model::{
-    id::LoadBalancerId,
+    id::{LoadBalancerId, NetworkId, SubnetId},
     spec::{LoadBalancerReport, LoadBalancerSpec},
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,56 @@ pub struct SyncRequest {
     /// ([`lb_model::capability::CapabilitySet::names`]).
     #[serde(default)]
     pub capabilities: BTreeSet<String>,
+    /// What [`SyncResponse::describe`] asked for, once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub described: Vec<Description>,
+}
+
+/// A load balancer that the host carries and the server does not know: whose it was, and which
+/// addresses nobody else must be given while it is carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Which.
+    pub id: LoadBalancerId,
+    /// Its owner.
+    pub project_id: String,
+    /// All its addresses.
+    pub addresses: Vec<DescribedAddress>,
+}
+
+/// An address of a load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedAddress {
+    /// Its network: addresses are unique in it.
+    pub network_id: NetworkId,
+    /// Its subnet.
+    pub subnet_id: SubnetId,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl Description {
+    /// What a specification tells of its load balancer.
+    #[must_use]
+    pub fn of(spec: &LoadBalancerSpec) -> Self {
+        let ports = spec.amphorae.iter().flat_map(|amphora| &amphora.ports);
+        let ports = ports.chain(&spec.snat);
+        let vips = spec.vips.iter().map(|vip| (vip.subnet_id, vip.address));
+        let all = vips.chain(ports.map(|port| (port.subnet_id, port.address)));
+        let network = |id| spec.subnets.iter().find(|subnet| subnet.id == id);
+        let addresses = all.filter_map(|(subnet_id, address)| {
+            Some(DescribedAddress {
+                network_id: network(subnet_id)?.network_id,
+                subnet_id,
+                address,
+            })
+        });
+        Self {
+            id: spec.id,
+            project_id: spec.project_id.clone(),
+            addresses: addresses.collect(),
+        }
+    }
 }
 
 /// What the host must carry that it does not know.
@@ -64,6 +114,9 @@ pub struct SyncResponse {
     /// To take down, also when the host holds nothing of it: then it says removed at once. Repeated
     /// until the host says [`ReportRequest::removed`].
     pub gone: Vec<LoadBalancerId>,
+    /// Not known to the server: kept, and to be told of in the next request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub describe: Vec<LoadBalancerId>,
 }
 
 /// What a host carries. Sent at once on each change, and every second.

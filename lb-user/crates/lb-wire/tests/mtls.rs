@@ -36,6 +36,7 @@ impl Handler for Echo {
         Ok(SyncResponse {
             changed: Vec::new(),
             gone: request.known.into_keys().collect(),
+            describe: Vec::new(),
         })
     }
 

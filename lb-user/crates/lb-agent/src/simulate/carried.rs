@@ -10,6 +10,7 @@ use lb_model::{
     id::LoadBalancerId,
     spec::{AmphoraReport, ListenerReport, LoadBalancerReport, LoadBalancerSpec, MemberReport},
 };
+use lb_wire::message::Description;
 use tokio::sync::Notify;
 
 /// Shared by the loop that asks and the one that tells.
@@ -22,6 +23,8 @@ pub(super) struct Carried {
 #[derive(Debug, Default)]
 struct Inner {
     reports: BTreeMap<LoadBalancerId, LoadBalancerReport>,
+    /// Of each of those, for a server that does not know it.
+    descriptions: BTreeMap<LoadBalancerId, Description>,
     /// To be told: changed, or due for a refresh.
     dirty: BTreeSet<LoadBalancerId>,
     /// Nothing is left of these, and the server has not been told.
@@ -43,6 +46,13 @@ impl Carried {
         )
     }
 
+    /// Tells of what the server does not know.
+    pub(super) fn describe(&self, ids: &[LoadBalancerId]) -> Vec<Description> {
+        let inner = self.lock();
+        let told = ids.iter().filter_map(|id| inner.descriptions.get(id));
+        told.cloned().collect()
+    }
+
     /// Carries out an answer of the server.
     pub(super) fn take(&self, changed: &[LoadBalancerSpec], gone: &[LoadBalancerId]) {
         if changed.is_empty() && gone.is_empty() {
@@ -53,10 +63,12 @@ impl Carried {
             tracing::debug!(load_balancer = %spec.id, generation = spec.generation, "simulated");
             inner.removed.remove(&spec.id);
             inner.reports.insert(spec.id, report(spec));
+            inner.descriptions.insert(spec.id, Description::of(spec));
             inner.dirty.insert(spec.id);
         }
         for id in gone {
             inner.reports.remove(id);
+            inner.descriptions.remove(id);
             inner.dirty.remove(id);
             inner.removed.insert(*id);
         }

@@ -128,6 +128,7 @@ pub(crate) fn sync_request(
         known,
         removing,
         capabilities: BTreeSet::new(),
+        described: Vec::new(),
     }
 }
 

@@ -157,15 +157,14 @@ async fn a_held_sync_is_woken_by_a_commit() {
     assert_eq!(response.changed[0].id, id);
     assert!(answered.duration_since(committed) < Duration::from_millis(100));
 
-    // Known, or with a newer generation than stored: nothing to tell.
-    let known = BTreeMap::from([(id, 1)]);
-    for known in [known, BTreeMap::from([(id, 99)])] {
-        let asked = world
-            .controller
-            .sync(sync_request(HOST, known, BTreeSet::new()));
-        let held = tokio::time::timeout(Duration::from_millis(100), asked).await;
-        assert!(held.is_err(), "{held:?}");
-    }
+    // Known: nothing to tell.
+    let asked = world.controller.sync(sync_request(
+        HOST,
+        BTreeMap::from([(id, 1)]),
+        BTreeSet::new(),
+    ));
+    let held = tokio::time::timeout(Duration::from_millis(100), asked).await;
+    assert!(held.is_err(), "{held:?}");
 }
 
 #[tokio::test]

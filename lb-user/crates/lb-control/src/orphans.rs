@@ -1,0 +1,135 @@
+//! What a host carries and the database does not know: after the database was restored from a
+//! backup.
+//!
+//! It is kept, for it may serve somebody, and written down for an operator, who confirms that it may
+//! go (`lbaas orphans`); only then is the host told to take it down. The host is asked whose it is and
+//! which addresses it has, so that nobody else is given them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_model::id::LoadBalancerId;
+use lb_store::OrphanFacts;
+use lb_wire::message::{SyncRequest, SyncResponse};
+
+use crate::{
+    controller::{Controller, Memory},
+    error::ControlError,
+};
+
+/// Most of them that a host is asked about at once.
+const DESCRIBED_AT_ONCE: usize = 256;
+
+impl Memory {
+    pub(crate) fn has_orphans(&self, host: &str) -> bool {
+        self.orphans.get(host).is_some_and(|them| !them.is_empty())
+    }
+}
+
+impl Controller {
+    /// Notes what a host tells of its orphans.
+    pub(crate) async fn note_descriptions(
+        &self,
+        request: &SyncRequest,
+    ) -> Result<(), ControlError> {
+        for told in &request.described {
+            let addresses = told.addresses.iter();
+            let facts = OrphanFacts {
+                id: told.id,
+                project_id: told.project_id.clone(),
+                addresses: addresses
+                    .map(|one| (one.network_id, one.subnet_id, one.address))
+                    .collect(),
+            };
+            self.store.describe_orphan(&facts).await?;
+        }
+        Ok(())
+    }
+
+    /// What the host is told of its orphans: which may go, and which it is to tell of.
+    pub(crate) async fn orphans(
+        &self,
+        request: &SyncRequest,
+    ) -> Result<SyncResponse, ControlError> {
+        let orphans = self.orphans_of(request).await?;
+        self.write_down(&request.host, &orphans).await?;
+        let mut response = SyncResponse::default();
+        if orphans.is_empty() {
+            return Ok(response);
+        }
+        let confirmed = self.store.confirmed_orphans(&request.host).await?;
+        let due = confirmed
+            .into_iter()
+            .filter(|id| request.known.contains_key(id));
+        response.gone.extend(due);
+        let mut memory = self.memory();
+        let unasked = orphans.keys().filter(|id| {
+            let key = (request.host.clone(), **id);
+            !memory.asked_of.contains(&key)
+        });
+        response.describe = unasked.take(DESCRIBED_AT_ONCE).copied().collect();
+        let asked = response.describe.iter();
+        let asked: Vec<_> = asked.map(|id| (request.host.clone(), *id)).collect();
+        memory.asked_of.extend(asked);
+        Ok(response)
+    }
+
+    /// What the host has of load balancers that are not in the database, or is still taking down.
+    async fn orphans_of(
+        &self,
+        request: &SyncRequest,
+    ) -> Result<BTreeMap<LoadBalancerId, u64>, ControlError> {
+        let unknown: Vec<LoadBalancerId> = {
+            let look = self.heads.look(&self.store).await?;
+            let known = request.known.keys();
+            let unknown = known.filter(|id| !look.known().contains_key(id));
+            unknown.copied().collect()
+        };
+        let mut orphans = BTreeMap::new();
+        if !unknown.is_empty() {
+            // Read, not remembered: another server may have made it a moment ago.
+            let heads = self.store.heads_of(&unknown).await?;
+            let there: BTreeSet<LoadBalancerId> = heads.iter().map(|head| head.id).collect();
+            let unknown = request.known.iter();
+            orphans.extend(unknown.filter(|(id, _)| !there.contains(id)));
+        }
+        let memory = self.memory();
+        if let Some(before) = memory.orphans.get(&request.host) {
+            let leaving = before
+                .iter()
+                .filter(|(id, _)| request.removing.contains(id));
+            orphans.extend(leaving);
+        }
+        Ok(orphans)
+    }
+
+    /// Writes them down when they are others than the last time, or this server never did.
+    async fn write_down(
+        &self,
+        host: &str,
+        orphans: &BTreeMap<LoadBalancerId, u64>,
+    ) -> Result<(), ControlError> {
+        let before = self.memory().orphans.get(host).cloned();
+        if before.as_ref() == Some(orphans) {
+            return Ok(());
+        }
+        self.store.note_orphans(host, orphans).await?;
+        let before = before.unwrap_or_default();
+        for (id, generation) in orphans {
+            if !before.contains_key(id) {
+                tracing::warn!(
+                    load_balancer = %id, host, generation,
+                    "carried, but not in the database: kept until `lbaas orphans confirm`"
+                );
+            }
+        }
+        for id in before.keys().filter(|id| !orphans.contains_key(id)) {
+            tracing::info!(load_balancer = %id, host, "no longer carried without being known");
+        }
+        let mut memory = self.memory();
+        memory
+            .asked_of
+            .retain(|(of, id)| of != host || orphans.contains_key(id));
+        memory.orphans.insert(host.to_owned(), orphans.clone());
+        Ok(())
+    }
+}
