@@ -3,7 +3,7 @@
 mod ciphers;
 mod words;
 
-pub use self::ciphers::not_offered;
+pub use self::ciphers::{not_offered, offered_names};
 use crate::{
     ctx::{AuthorityFact, CertificateFact, Facts, RevocationListFact},
     defaults,

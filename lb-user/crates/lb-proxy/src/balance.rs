@@ -59,6 +59,7 @@ mod tests {
         PoolConfig {
             id: PoolId(Uuid::nil()),
             protocol: PoolProtocol::Http,
+            tls: None,
             members: members
                 .iter()
                 .zip(1..)

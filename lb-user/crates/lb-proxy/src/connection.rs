@@ -19,6 +19,7 @@ use crate::{
     gate::{GateState, Gated, HEADERS_MAX},
     headers::Ends,
     request,
+    tls::Session,
     view::ListenerView,
     worker::Worker,
 };
@@ -31,6 +32,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) ends: Ends,
+    /// What the TLS handshake told.
+    pub(crate) session: Option<Session>,
     pub(crate) gate: Arc<GateState>,
     /// The listener as this connection last saw it.
     last: RefCell<Rc<ListenerView>>,
@@ -67,13 +70,14 @@ pub(crate) async fn serve(
     }
     let tls = listener.config.tls.clone();
     let patience = listener.config.client_timeout;
-    let state = Client {
+    let mut state = Client {
         worker,
         ends: Ends {
             client,
             local,
             tls: tls.is_some(),
         },
+        session: None,
         gate: Arc::new(GateState::new()),
         last: RefCell::new(listener),
         _open: open,
@@ -84,6 +88,7 @@ pub(crate) async fn serve(
             let handshake = TlsAcceptor::from(config).accept(stream);
             match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
                 Ok(Ok(stream)) => {
+                    state.session = Some(Session::of(stream.get_ref().1));
                     // The deadline for a request begins now.
                     state.gate.settle();
                     http(Rc::new(state), stream).await;

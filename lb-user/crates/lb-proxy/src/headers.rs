@@ -8,7 +8,10 @@ use http::{
 };
 use lb_model::enums::PoolProtocol;
 
-use crate::config::InsertHeaders;
+use crate::{
+    config::Insert,
+    tls::{ClientCertificate, Session, no_certificate},
+};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -16,6 +19,17 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_IP: HeaderName = HeaderName::from_static("x-forwarded-ip");
+const X_CLIENT_IP: HeaderName = HeaderName::from_static("x-client-ip");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_SSL_CLIENT_VERIFY: HeaderName = HeaderName::from_static("x-ssl-client-verify");
+const X_SSL_CLIENT_HAS_CERT: HeaderName = HeaderName::from_static("x-ssl-client-has-cert");
+const X_SSL_CLIENT_DN: HeaderName = HeaderName::from_static("x-ssl-client-dn");
+const X_SSL_CLIENT_CN: HeaderName = HeaderName::from_static("x-ssl-client-cn");
+const X_SSL_ISSUER: HeaderName = HeaderName::from_static("x-ssl-issuer");
+const X_SSL_CLIENT_SHA1: HeaderName = HeaderName::from_static("x-ssl-client-sha1");
+const X_SSL_CLIENT_NOT_BEFORE: HeaderName = HeaderName::from_static("x-ssl-client-not-before");
+const X_SSL_CLIENT_NOT_AFTER: HeaderName = HeaderName::from_static("x-ssl-client-not-after");
 
 /// Room for what is added to a request.
 const ADDED: usize = 5;
@@ -46,7 +60,7 @@ pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
 pub(crate) fn for_member(
     from_client: &HeaderMap,
     ends: Ends,
-    insert: InsertHeaders,
+    insert: (&[Insert], Option<&Session>),
     pool: PoolProtocol,
     websocket: bool,
 ) -> HeaderMap {
@@ -75,21 +89,52 @@ pub(crate) fn for_member(
     headers
 }
 
-fn add_forwarded(headers: &mut HeaderMap, ends: Ends, insert: InsertHeaders, pool: PoolProtocol) {
+fn add_forwarded(
+    headers: &mut HeaderMap,
+    ends: Ends,
+    (inserts, session): (&[Insert], Option<&Session>),
+    pool: PoolProtocol,
+) {
     let plain = pool == PoolProtocol::Http;
-    if insert.forwarded_for
-        && plain
-        && let Ok(client) = HeaderValue::try_from(ends.client.ip().to_canonical().to_string())
-    {
-        // A line of its own behind those that came.
-        headers.append(X_FORWARDED_FOR, client);
-    }
-    if insert.forwarded_port && plain {
-        headers.insert(X_FORWARDED_PORT, ends.local.port().into());
-    }
-    if insert.forwarded_proto {
-        let proto = if ends.tls { "https" } else { "http" };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    let client = || HeaderValue::try_from(ends.client.ip().to_canonical().to_string()).ok();
+    let certificate = session.and_then(|session| session.certificate.as_ref());
+    let told = |text: fn(&ClientCertificate) -> &HeaderValue| {
+        Some(certificate.map_or_else(no_certificate, |it| text(it).clone()))
+    };
+    for insert in inserts {
+        let (name, value) = match insert {
+            Insert::ForwardedFor => {
+                if plain && let Some(client) = client() {
+                    // A line of its own behind those that came.
+                    headers.append(X_FORWARDED_FOR, client);
+                }
+                continue;
+            }
+            Insert::ForwardedPort if !plain => continue,
+            Insert::ForwardedPort => (X_FORWARDED_PORT, Some(ends.local.port().into())),
+            Insert::ForwardedProto => {
+                let proto = if ends.tls { "https" } else { "http" };
+                (X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto)))
+            }
+            Insert::ForwardedIp => (X_FORWARDED_IP, client()),
+            Insert::ClientIp => (X_CLIENT_IP, client()),
+            Insert::RealIp => (X_REAL_IP, client()),
+            // One that does not verify never gets here.
+            Insert::ClientVerify => (X_SSL_CLIENT_VERIFY, Some(0.into())),
+            Insert::ClientHasCert => {
+                let has = u16::from(certificate.is_some());
+                (X_SSL_CLIENT_HAS_CERT, Some(has.into()))
+            }
+            Insert::ClientDn => (X_SSL_CLIENT_DN, told(|it| &it.subject_dn)),
+            Insert::ClientCn => (X_SSL_CLIENT_CN, told(|it| &it.common_name)),
+            Insert::Issuer => (X_SSL_ISSUER, told(|it| &it.issuer_dn)),
+            Insert::ClientSha1 => (X_SSL_CLIENT_SHA1, told(|it| &it.sha1)),
+            Insert::ClientNotBefore => (X_SSL_CLIENT_NOT_BEFORE, told(|it| &it.not_before)),
+            Insert::ClientNotAfter => (X_SSL_CLIENT_NOT_AFTER, told(|it| &it.not_after)),
+        };
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -175,11 +220,11 @@ mod tests {
             .collect()
     }
 
-    const ALL: InsertHeaders = InsertHeaders {
-        forwarded_for: true,
-        forwarded_port: true,
-        forwarded_proto: true,
-    };
+    const ALL: &[Insert] = &[
+        Insert::ForwardedFor,
+        Insert::ForwardedPort,
+        Insert::ForwardedProto,
+    ];
 
     #[test]
     fn hop_by_hop_headers_stay_here_and_ours_are_added() {
@@ -197,7 +242,7 @@ mod tests {
             ("x-forwarded-port", "1"),
             ("x-forwarded-proto", "ftp"),
         ]);
-        let headers = for_member(&from_client, ends(), ALL, PoolProtocol::Http, false);
+        let headers = for_member(&from_client, ends(), (ALL, None), PoolProtocol::Http, false);
         assert_eq!(
             lines(&headers),
             [
@@ -216,12 +261,12 @@ mod tests {
         let quiet = for_member(
             &from_client,
             ends(),
-            InsertHeaders::default(),
+            (&[], None),
             PoolProtocol::Http,
             false,
         );
         assert_eq!(lines(&quiet), ["host: a", "x-forwarded-for: 198.51.100.1"]);
-        let proxy = for_member(&map(&[]), ends(), ALL, PoolProtocol::Proxy, false);
+        let proxy = for_member(&map(&[]), ends(), (ALL, None), PoolProtocol::Proxy, false);
         assert_eq!(
             lines(&proxy),
             ["host: 192.0.2.1:80", "x-forwarded-proto: https"]

@@ -93,6 +93,7 @@ fn action<'a>(client: &Client, listener: &'a ListenerView, parts: &Parts) -> Opt
     let fields = RequestFields {
         path: parts.uri.path(),
         headers: &parts.headers,
+        session: client.session.as_ref(),
     };
     let index = listener
         .config

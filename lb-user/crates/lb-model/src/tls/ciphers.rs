@@ -112,6 +112,11 @@ pub fn not_offered(list: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The names of the suites that a list offers.
+pub fn offered_names(list: &str) -> impl Iterator<Item = &'static str> {
+    offered(list).into_iter().map(|suite| suite.name)
+}
+
 fn names_of(versions: &[&str]) -> String {
     let names = OFFERED
         .iter()

@@ -2,20 +2,20 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use lb_model::{
     amphora::{AmphoraConfig, ListenerFailure},
     enums::ListenerProtocol,
     id::{ListenerId, PoolId},
     resource::L7Policy,
-    spec::{CertificateSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, PoolSpec},
+    spec::{HstsSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, PoolSpec},
 };
 use lb_probe::{health::MemberHealth, schedule::Prober, source::Sources};
-use rustls::ServerConfig;
 
-use super::{Action, InsertHeaders, ListenerConfig, MemberConfig, PoolConfig, Snapshot};
+use super::{Action, Insert, ListenerConfig, MemberConfig, PoolConfig, Snapshot};
 use crate::{
     l7,
-    tls::{self, TlsError},
+    tls::{self, Made, MemberTls, Seed, TlsError},
 };
 
 /// The longest anyone is waited for.
@@ -30,9 +30,31 @@ pub(crate) struct Compiled {
     pub(crate) tls: TlsCache,
 }
 
-/// TLS by listener with what it was made of. Reused while that is equal, so that sessions resume
-/// across changes of everything else.
-pub(crate) type TlsCache = HashMap<ListenerId, (Vec<CertificateSpec>, Arc<ServerConfig>)>;
+/// TLS with what it was made of, reused while that is equal.
+#[derive(Debug)]
+pub(crate) struct TlsCache {
+    listeners: HashMap<ListenerId, Made>,
+    pools: HashMap<PoolId, Arc<MemberTls>>,
+    /// For tickets of a load balancer that came without one.
+    own: Option<Seed>,
+}
+
+impl TlsCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            listeners: HashMap::new(),
+            pools: HashMap::new(),
+            own: None,
+        }
+    }
+
+    fn own_seed(&self) -> Result<Seed, TlsError> {
+        match &self.own {
+            Some(seed) => Ok(seed.clone()),
+            None => Ok(Seed::random()?),
+        }
+    }
+}
 
 /// Why a listener cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -48,42 +70,78 @@ enum Unserved {
 /// Compiles `config`. The prober already runs its plans: members share their health words.
 pub(crate) fn compile(config: &AmphoraConfig, prober: &Prober, before: &TlsCache) -> Compiled {
     let spec = &config.load_balancer;
-    let pools: HashMap<PoolId, _> = spec
-        .pools
-        .iter()
-        .map(|pool| {
-            (
-                pool.id,
-                Arc::new(pool_config(pool, &sources(config), prober)),
-            )
-        })
-        .collect();
-    let mut compiled = Compiled {
-        snapshot: Snapshot {
-            listeners: Vec::new(),
-            pools,
-        },
-        failures: Vec::new(),
-        tls: TlsCache::new(),
+    let seed = match &config.ticket_seed {
+        Some(secret) => Ok(Seed::given(secret)),
+        None => before.own_seed(),
     };
+    let mut compiled = Compiled {
+        snapshot: Snapshot::default(),
+        failures: Vec::new(),
+        tls: TlsCache {
+            own: config
+                .ticket_seed
+                .is_none()
+                .then(|| seed.as_ref().ok().cloned())
+                .flatten(),
+            ..TlsCache::new()
+        },
+    };
+    // A pool whose TLS cannot be made is not there: requests for it are not sent in clear.
+    let mut broken = HashMap::new();
+    for pool in &spec.pools {
+        match pool_config(pool, config, prober, before) {
+            Ok(made) => {
+                let tls = made.tls.clone();
+                compiled.tls.pools.extend(tls.map(|tls| (pool.id, tls)));
+                compiled.snapshot.pools.insert(pool.id, Arc::new(made));
+            }
+            Err(error) => {
+                broken.insert(pool.id, error.to_string());
+            }
+        }
+    }
     let served = spec
         .listeners
         .iter()
         .filter(|listener| spec.enabled && listener.path == ListenerPath::Amphora);
     for listener in served {
-        match listener_config(listener, spec, &compiled.snapshot.pools, before) {
+        let mut fail = |reason: String| {
+            compiled.failures.push(ListenerFailure {
+                listener_id: listener.id,
+                reason,
+                permanent: true,
+            });
+        };
+        if let Some((id, reason)) = targets(listener).find_map(|id| broken.get_key_value(&id)) {
+            fail(format!("pool {id}: {reason}"));
+            continue;
+        }
+        let made = match &seed {
+            Ok(seed) => {
+                let tls = before.listeners.get(&listener.id);
+                listener_config(listener, spec, &compiled.snapshot.pools, seed, tls)
+            }
+            Err(error) => {
+                fail(error.to_string());
+                continue;
+            }
+        };
+        match made {
             Ok((config, tls)) => {
                 compiled.snapshot.listeners.push(Arc::new(config));
-                compiled.tls.extend(tls.map(|tls| (listener.id, tls)));
+                let tls = tls.map(|tls| (listener.id, tls));
+                compiled.tls.listeners.extend(tls);
             }
-            Err(reason) => compiled.failures.push(ListenerFailure {
-                listener_id: listener.id,
-                reason: reason.to_string(),
-                permanent: true,
-            }),
+            Err(reason) => fail(reason.to_string()),
         }
     }
     compiled
+}
+
+fn targets(listener: &ListenerSpec) -> impl Iterator<Item = PoolId> {
+    let policies = listener.l7policies.iter();
+    let redirects = policies.filter_map(|policy| policy.redirect_pool_id);
+    listener.default_pool_id.into_iter().chain(redirects)
 }
 
 /// The addresses this amphora may speak to members from.
@@ -97,7 +155,17 @@ pub(crate) fn sources(config: &AmphoraConfig) -> Sources {
         .unwrap_or_default()
 }
 
-fn pool_config(pool: &PoolSpec, sources: &Sources, prober: &Prober) -> PoolConfig {
+fn pool_config(
+    pool: &PoolSpec,
+    config: &AmphoraConfig,
+    prober: &Prober,
+    before: &TlsCache,
+) -> Result<PoolConfig, TlsError> {
+    let sources = sources(config);
+    let tls = pool.tls.as_ref().map(|tls| {
+        let certificates = &config.load_balancer.certificates;
+        MemberTls::new(tls, certificates, before.pools.get(&pool.id))
+    });
     let members = pool
         .members
         .iter()
@@ -111,25 +179,26 @@ fn pool_config(pool: &PoolSpec, sources: &Sources, prober: &Prober) -> PoolConfi
                 .unwrap_or_else(|| Arc::new(MemberHealth::unmonitored())),
         })
         .collect();
-    PoolConfig {
+    Ok(PoolConfig {
         id: pool.id,
         protocol: pool.protocol,
         members,
-    }
+        tls: tls.transpose()?,
+    })
 }
-
-type Tls = (Vec<CertificateSpec>, Arc<ServerConfig>);
 
 fn listener_config(
     spec: &ListenerSpec,
     load_balancer: &LoadBalancerSpec,
     pools: &HashMap<PoolId, Arc<PoolConfig>>,
-    before: &TlsCache,
-) -> Result<(ListenerConfig, Option<Tls>), Unserved> {
+    seed: &Seed,
+    before: Option<&Made>,
+) -> Result<(ListenerConfig, Option<Made>), Unserved> {
     let tls = match spec.protocol {
         ListenerProtocol::Http => None,
         ListenerProtocol::TerminatedHttps => {
-            Some(listener_tls(spec, &load_balancer.certificates, before)?)
+            let certificates = &load_balancer.certificates;
+            Some(tls::server_config(spec, certificates, seed, before)?)
         }
         ListenerProtocol::Https
         | ListenerProtocol::Tcp
@@ -156,11 +225,12 @@ fn listener_config(
             .iter()
             .map(|vip| SocketAddr::new(vip.address, spec.port))
             .collect(),
-        tls: tls.as_ref().map(|(_, config)| Arc::clone(config)),
+        tls: tls.as_ref().map(|made| Arc::clone(&made.config)),
         engine: l7::compile(&policies)?,
         actions,
         default_pool: spec.default_pool_id,
-        insert: insert_headers(&spec.insert_headers),
+        insert: Insert::of(&spec.insert_headers, tls.is_some()),
+        hsts: spec.tls.hsts.and_then(hsts),
         client_timeout: patience(spec.timeout_client_data_ms),
         connect_timeout: patience(spec.timeout_member_connect_ms),
         member_timeout: patience(spec.timeout_member_data_ms),
@@ -168,19 +238,16 @@ fn listener_config(
     Ok((config, tls))
 }
 
-fn listener_tls(
-    spec: &ListenerSpec,
-    certificates: &[CertificateSpec],
-    before: &TlsCache,
-) -> Result<Tls, TlsError> {
-    let named = tls::named(spec, certificates)?;
-    if let Some((made_of, config)) = before.get(&spec.id)
-        && made_of.iter().eq(named.iter().copied())
-    {
-        return Ok((made_of.clone(), Arc::clone(config)));
+/// As Octavia renders it (contract 8.3).
+fn hsts(hsts: HstsSpec) -> Option<HeaderValue> {
+    let mut value = format!("max-age={};", hsts.max_age);
+    if hsts.include_subdomains {
+        value.push_str(" includeSubDomains;");
     }
-    let config = tls::server_config(spec, certificates)?;
-    Ok((named.into_iter().cloned().collect(), config))
+    if hsts.preload {
+        value.push_str(" preload;");
+    }
+    HeaderValue::try_from(value).ok()
 }
 
 /// 0 means without limit, as in HAProxy; a day is as good.
@@ -188,14 +255,5 @@ fn patience(milliseconds: u64) -> Duration {
     match milliseconds {
         0 => WITHOUT_LIMIT,
         limit => Duration::from_millis(limit).min(WITHOUT_LIMIT),
-    }
-}
-
-fn insert_headers(names: &[String]) -> InsertHeaders {
-    let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
-    InsertHeaders {
-        forwarded_for: has("x-forwarded-for"),
-        forwarded_port: has("x-forwarded-port"),
-        forwarded_proto: has("x-forwarded-proto"),
     }
 }

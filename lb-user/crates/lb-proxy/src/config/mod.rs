@@ -5,6 +5,7 @@
 
 mod action;
 mod compile;
+mod insert;
 
 use std::{
     collections::HashMap,
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use lb_model::{
     enums::PoolProtocol,
     id::{ListenerId, PoolId},
@@ -21,8 +23,9 @@ use lb_probe::health::MemberHealth;
 
 pub(crate) use action::Action;
 pub(crate) use compile::{Compiled, TlsCache, compile, sources};
+pub(crate) use insert::Insert;
 
-use crate::l7::Engine;
+use crate::{l7::Engine, tls::MemberTls};
 
 /// Everything one amphora serves.
 #[derive(Debug, Default)]
@@ -43,18 +46,13 @@ pub(crate) struct ListenerConfig {
     /// By the engine's index.
     pub(crate) actions: Vec<Action>,
     pub(crate) default_pool: Option<PoolId>,
-    pub(crate) insert: InsertHeaders,
+    /// Headers that members get to see of ours.
+    pub(crate) insert: Vec<Insert>,
+    /// Strict-Transport-Security of members' answers.
+    pub(crate) hsts: Option<HeaderValue>,
     pub(crate) client_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) member_timeout: Duration,
-}
-
-/// Which headers members get to see of ours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct InsertHeaders {
-    pub(crate) forwarded_for: bool,
-    pub(crate) forwarded_port: bool,
-    pub(crate) forwarded_proto: bool,
 }
 
 /// One pool.
@@ -63,6 +61,8 @@ pub(crate) struct PoolConfig {
     pub(crate) id: PoolId,
     pub(crate) protocol: PoolProtocol,
     pub(crate) members: Vec<MemberConfig>,
+    /// TLS towards members.
+    pub(crate) tls: Option<Arc<MemberTls>>,
 }
 
 /// One member.

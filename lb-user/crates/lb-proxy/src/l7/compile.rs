@@ -114,6 +114,11 @@ fn predicate(rule: &L7Rule) -> Result<(Source, Comparison, String), CompileError
         (_, L7RuleCompareType::Regex) => Comparison::Regex,
     };
     let mut value = unquoted(&rule.value).to_owned();
+    if rule.kind == L7RuleType::SslVerifyResult {
+        // 00 is 0.
+        let number = value.trim_start_matches('0');
+        value = if number.is_empty() { "0" } else { number }.to_owned();
+    }
     if source.ignores_case() && comparison != Comparison::Regex {
         value.make_ascii_lowercase();
     }
@@ -129,8 +134,8 @@ pub(super) fn source(rule: &L7Rule) -> Result<Source, CompileError> {
             .map(Source::Header)
             .map_err(|_not_a_token| CompileError::HeaderName(key.to_owned())),
         L7RuleType::Cookie => Ok(Source::Cookie(key.to_owned())),
-        L7RuleType::SslConnHasCert | L7RuleType::SslVerifyResult | L7RuleType::SslDnField => {
-            Err(CompileError::RuleType(rule.kind))
-        }
+        L7RuleType::SslConnHasCert => Ok(Source::ClientHasCert),
+        L7RuleType::SslVerifyResult => Ok(Source::ClientVerify),
+        L7RuleType::SslDnField => Ok(Source::ClientDn(key.to_owned())),
     }
 }

@@ -72,9 +72,6 @@ pub(crate) enum CompileError {
     /// Not a header name.
     #[error("'{0}' is not a header name")]
     HeaderName(String),
-    /// A rule this engine does not know.
-    #[error("rules of type {0} are not served")]
-    RuleType(lb_model::enums::L7RuleType),
 }
 
 impl Field {

@@ -10,8 +10,8 @@
 //! by position within each class; matching is contract 10.2 to the letter; the compiled engine equals
 //! the naive interpreter (`naive`, a property test).
 //!
-//! Left out for now: SSL_* rules; regular expressions with look-around or back-references (the regex
-//! crate has none, which is what makes it safe against hostile input). Both are refused by the API.
+//! Left out on purpose: regular expressions with look-around or back-references (the regex
+//! crate has none, which is what makes it safe against hostile input): the API refuses them.
 
 mod compile;
 mod engine;

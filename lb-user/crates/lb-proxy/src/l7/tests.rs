@@ -75,6 +75,7 @@ fn matches(rule: L7Rule, path: &str, lines: &[(&str, &str)]) -> bool {
     let request = RequestFields {
         path,
         headers: &headers,
+        session: None,
     };
     engine.decide(request, &mut Scratch::default()).is_some()
 }
@@ -200,6 +201,7 @@ fn the_first_in_order_wins_and_policies_without_rules_never_match() {
         let request = RequestFields {
             path,
             headers: &headers,
+        session: None,
         };
         engine.decide(request, &mut scratch)
     };
@@ -319,7 +321,7 @@ proptest! {
         let engine = compile(&policies).expect("compiles");
         let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let headers = headers(&lines);
-        let request = RequestFields { path: &path, headers: &headers };
+        let request = RequestFields { path: &path, headers: &headers, session: None };
         prop_assert_eq!(engine.decide(request, &mut Scratch::default()), naive::decide(&policies, request));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::pin, rc::Rc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, Uri, Version, request::Parts};
+use http::{
+    Method, Request, Response, StatusCode, Uri, Version, header::STRICT_TRANSPORT_SECURITY,
+    request::Parts,
+};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::{TrySendError, http1, http1::SendRequest},
@@ -188,7 +191,7 @@ impl Exchange<'_> {
         *request.headers_mut() = headers::for_member(
             &self.request.headers,
             self.client.ends,
-            self.listener.config.insert,
+            (&self.listener.config.insert, self.client.session.as_ref()),
             self.pool.config.protocol,
             self.upgrade.is_some(),
         );
@@ -209,6 +212,11 @@ impl Exchange<'_> {
         }
         let (mut parts, body) = response.into_parts();
         headers::strip_answer(&mut parts.headers, switching);
+        if let Some(hsts) = &self.listener.config.hsts {
+            parts
+                .headers
+                .insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         // hyper speaks the client's version.
         parts.version = Version::HTTP_11;
         let patience = self.listener.config.member_timeout;
