@@ -258,13 +258,7 @@ mod tests {
     #[test]
     fn nothing_is_added_unasked_and_proxy_pools_get_the_protocol_only() {
         let from_client = map(&[("host", "a"), ("x-forwarded-for", "198.51.100.1")]);
-        let quiet = for_member(
-            &from_client,
-            ends(),
-            (&[], None),
-            PoolProtocol::Http,
-            false,
-        );
+        let quiet = for_member(&from_client, ends(), (&[], None), PoolProtocol::Http, false);
         assert_eq!(lines(&quiet), ["host: a", "x-forwarded-for: 198.51.100.1"]);
         let proxy = for_member(&map(&[]), ends(), (ALL, None), PoolProtocol::Proxy, false);
         assert_eq!(

@@ -201,7 +201,7 @@ fn the_first_in_order_wins_and_policies_without_rules_never_match() {
         let request = RequestFields {
             path,
             headers: &headers,
-        session: None,
+            session: None,
         };
         engine.decide(request, &mut scratch)
     };
@@ -225,13 +225,6 @@ fn what_cannot_be_compiled_is_told() {
             L7RuleCompareType::EqualTo,
             Some("a b"),
             "x",
-            false,
-        ),
-        rule(
-            L7RuleType::SslConnHasCert,
-            L7RuleCompareType::EqualTo,
-            None,
-            "true",
             false,
         ),
     ] {
