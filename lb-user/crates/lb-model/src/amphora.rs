@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::AmphoraId,
+    id::{AmphoraId, ListenerId, MemberId, PoolId},
     secret::Secret,
     spec::{ListenerReport, LoadBalancerSpec, MemberReport},
 };
@@ -46,6 +46,13 @@ pub enum ToAmphora {
         /// `false` takes a drain back.
         draining: bool,
     },
+    /// Ties of clients to members that the other amphora has made.
+    Ties {
+        /// By pool.
+        tables: Vec<TieTable>,
+    },
+    /// Answer with every tie there is: the other amphora has just begun.
+    TellTies,
     /// Close what is left and exit.
     Shutdown,
 }
@@ -73,4 +80,20 @@ pub enum FromAmphora {
         /// Per monitored member.
         members: Vec<MemberReport>,
     },
+    /// Ties of clients to members that are new here, for the other amphora.
+    Ties {
+        /// By pool.
+        tables: Vec<TieTable>,
+    },
+}
+
+/// Which members clients are kept on (SOURCE_IP and APP_COOKIE persistence), or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TieTable {
+    /// A pool under two listeners has two tables.
+    pub listener_id: ListenerId,
+    /// Which pool.
+    pub pool_id: PoolId,
+    /// Key of a client, in hexadecimal, and its member; newer ones come later.
+    pub ties: Vec<(String, MemberId)>,
 }

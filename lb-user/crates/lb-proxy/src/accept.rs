@@ -1,11 +1,12 @@
 //! Accepting: one loop per listening socket.
 
-use std::{io, net::SocketAddr, net::TcpListener, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, net::TcpListener, pin::pin, rc::Rc, time::Duration};
 
+use lb_model::enums::ListenerProtocol;
 use tokio::{net::TcpStream, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{connection, counters::OpenConnection, view::ListenerView, worker::Worker};
+use crate::{connection, counters::OpenConnection, tcp, view::ListenerView, worker::Worker};
 
 /// Pause when the process has no descriptor left for a connection that is waiting.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(10);
@@ -29,14 +30,15 @@ pub(crate) async fn run(
         listener: worker.view().at(address),
         worker,
         address,
+        held: None,
     };
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            accepted = acceptor.accept(&socket) => accepted,
             () = closing.cancelled() => break,
         };
         match accepted {
-            Ok((stream, client)) => acceptor.serve(stream, client),
+            Ok(()) => acceptor.serve_held(),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%address, %error, "cannot accept");
@@ -44,6 +46,7 @@ pub(crate) async fn run(
             }
         }
     }
+    acceptor.enter_held();
     if let Err(error) = acceptor.empty(socket) {
         tracing::debug!(%address, %error, "the queue could not be emptied");
     }
@@ -53,25 +56,78 @@ struct Acceptor {
     worker: Rc<Worker>,
     address: SocketAddr,
     listener: Option<Rc<ListenerView>>,
+    /// Accepted, but there is no room for it yet.
+    held: Option<(TcpStream, SocketAddr)>,
 }
 
 impl Acceptor {
-    fn serve(&mut self, stream: TcpStream, client: SocketAddr) {
+    /// Accepts a connection and finds room for it: what comes while the listener is full waits in
+    /// the socket's queue (and one, at most, here). Cancel-safe.
+    async fn accept(&mut self, socket: &tokio::net::TcpListener) -> io::Result<()> {
+        loop {
+            let Some(listener) = self.listener() else {
+                self.held = Some(socket.accept().await?);
+                return Ok(());
+            };
+            let mut freed = pin!(listener.room.freed.notified());
+            freed.as_mut().enable();
+            let limit = listener.config.connection_limit;
+            if listener.room.open() >= limit {
+                freed.await;
+            } else if self.held.is_none() {
+                self.held = Some(socket.accept().await?);
+            } else if listener.room.take(limit) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The listener as it is now, or as it last was.
+    fn listener(&mut self) -> Option<Rc<ListenerView>> {
         self.listener = self.worker.view().at(self.address).or(self.listener.take());
+        self.listener.clone()
+    }
+
+    fn serve_held(&mut self) {
+        if let Some((stream, client)) = self.held.take() {
+            self.serve(stream, client);
+        }
+    }
+
+    /// Serves it although there may be no room: its client has connected.
+    fn enter_held(&mut self) {
+        if let Some((stream, client)) = self.held.take() {
+            self.enter(stream, client);
+        }
+    }
+
+    fn enter(&mut self, stream: TcpStream, client: SocketAddr) {
+        if let Some(listener) = self.listener() {
+            listener.room.take(u64::MAX);
+            self.serve(stream, client);
+        }
+    }
+
+    /// It has its place.
+    fn serve(&mut self, stream: TcpStream, client: SocketAddr) {
         let Some(listener) = self.listener.clone() else {
             return;
         };
-        let open = OpenConnection::count(&listener.counters, &self.worker.connections);
+        let open =
+            OpenConnection::count(&listener.counters, &listener.room, &self.worker.connections);
         self.worker.pulse.quicken();
-        let serving = connection::serve(
-            Rc::clone(&self.worker),
-            listener,
-            stream,
-            client,
-            self.address,
-            open,
-        );
-        lb_telemetry::task::spawn_local("connection", serving);
+        let worker = Rc::clone(&self.worker);
+        let local = self.address;
+        if matches!(
+            listener.config.protocol,
+            ListenerProtocol::Tcp | ListenerProtocol::Https
+        ) {
+            let serving = tcp::serve(worker, listener, stream, client, local, open);
+            lb_telemetry::task::spawn_local("TCP connection", serving);
+        } else {
+            let serving = connection::serve(worker, listener, stream, client, local, open);
+            lb_telemetry::task::spawn_local("connection", serving);
+        }
     }
 
     /// Takes what has queued up before the socket closes.
@@ -81,7 +137,7 @@ impl Acceptor {
             match socket.accept() {
                 Ok((stream, client)) => {
                     stream.set_nonblocking(true)?;
-                    self.serve(TcpStream::from_std(stream)?, client);
+                    self.enter(TcpStream::from_std(stream)?, client);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

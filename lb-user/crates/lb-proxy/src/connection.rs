@@ -1,7 +1,12 @@
 //! One client connection, from accept to close.
 
 use std::{
-    cell::RefCell, convert::Infallible, net::SocketAddr, pin::pin, rc::Rc, sync::Arc,
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,6 +35,10 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// What is known of a connection while it lives; its requests and tunnels hold it.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// No other connection of the worker has it.
+    pub(crate) number: u64,
+    /// There may be connections to members that are this client's alone.
+    pub(crate) owns: Cell<bool>,
     pub(crate) worker: Rc<Worker>,
     pub(crate) ends: Ends,
     /// What the TLS handshake told.
@@ -38,6 +47,14 @@ pub(crate) struct Client {
     /// The listener as this connection last saw it.
     last: RefCell<Rc<ListenerView>>,
     _open: OpenConnection,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.owns.get() {
+            self.worker.idle.forget(self.number);
+        }
+    }
 }
 
 impl Client {
@@ -71,6 +88,8 @@ pub(crate) async fn serve(
     let tls = listener.config.tls.clone();
     let patience = listener.config.client_timeout;
     let mut state = Client {
+        number: worker.number_client(),
+        owns: Cell::new(false),
         worker,
         ends: Ends {
             client,

@@ -15,6 +15,7 @@ use crate::{
     control::{Agent, Inbox},
     counters::Connections,
     heartbeat::Pulse,
+    persistence::Learned,
     state::State,
     worker::{self, FINISH_WITHIN, WorkerHandle},
 };
@@ -24,6 +25,9 @@ const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
 /// At least this lies between two statuses.
 const STATUS_PAUSE: Duration = Duration::from_millis(10);
+
+/// Ties that may wait to be shared.
+const TIES_MAX: usize = 4096;
 
 /// Beyond what workers give themselves, so that theirs is the deadline that counts.
 const JOIN_SLACK: Duration = Duration::from_secs(1);
@@ -54,12 +58,14 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
     let connections = Arc::new(Connections::default());
     let pulse = Arc::new(Pulse::new(page, Arc::clone(&connections)));
     let (ended, losses) = mpsc::unbounded_channel();
+    let (learned, ties) = mpsc::channel(TIES_MAX);
     let workers = (0..args.workers.get())
         .map(|index| {
             worker::start(
                 index,
                 Arc::clone(&connections),
                 Arc::clone(&pulse),
+                learned.clone(),
                 ended.clone(),
             )
         })
@@ -76,7 +82,7 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
     runtime.block_on(async {
         let inbox = Inbox::listen(args.control)?;
         let state = State::new(orders, connections);
-        control(inbox, state, losses, threads).await
+        control(inbox, state, ties, losses, threads).await
     })
 }
 
@@ -100,6 +106,7 @@ fn start(what: &'static str) -> impl Fn(std::io::Error) -> Error {
 async fn control(
     mut inbox: Inbox,
     mut state: State,
+    mut ties: mpsc::Receiver<Learned>,
     mut losses: mpsc::UnboundedReceiver<usize>,
     threads: Vec<thread::JoinHandle<()>>,
 ) -> Result<(), Error> {
@@ -107,6 +114,7 @@ async fn control(
     // Changes may come in thousands a second; statuses do not.
     let mut next_status = Instant::now();
     let mut earliest = next_status;
+    let mut learned = Vec::new();
     let health_changed = state.health_changed();
     let connections = state.connections();
     loop {
@@ -122,6 +130,9 @@ async fn control(
                     }
                     next_status = earliest;
                 }
+            },
+            received = ties.recv_many(&mut learned, TIES_MAX) => if received > 0 {
+                inbox.answer(state.learn(std::mem::take(&mut learned)).await);
             },
             Some(index) = losses.recv() => return Err(Error::WorkerLost { index }),
             _ = terminate.recv() => break,

@@ -11,6 +11,7 @@ use crate::{
     gate::{PLACEHOLDER_METHOD, Refusal},
     headers,
     l7::RequestFields,
+    log::Note,
     reply::{self, Reply},
     upstream::{Exchange, forward},
     view::ListenerView,
@@ -71,7 +72,9 @@ async fn decide(
     let upgrade = headers::asks_for_websocket(&parts.headers)
         .then(|| parts.extensions.remove::<OnUpgrade>())
         .flatten();
+    let note = Note::default();
     let exchange = Exchange {
+        note: &note,
         client,
         listener,
         pool,

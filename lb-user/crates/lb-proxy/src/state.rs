@@ -16,8 +16,9 @@ use tokio::{
 
 use crate::{
     config::{self, Compiled, Snapshot, TlsCache},
-    counters::{Connections, Registry},
+    counters::{Connections, Metrics},
     listen,
+    persistence::{self, Book, Learned},
     worker::Order,
 };
 
@@ -30,7 +31,8 @@ pub(crate) struct State {
     workers: Vec<mpsc::Sender<Order>>,
     connections: Arc<Connections>,
     prober: Prober,
-    counters: Registry,
+    metrics: Arc<Metrics>,
+    ties: Book,
     tls: TlsCache,
     listening: HashSet<SocketAddr>,
     generation: u64,
@@ -42,7 +44,8 @@ type Sockets = Vec<(SocketAddr, TcpListener)>;
 impl State {
     pub(crate) fn new(workers: Vec<mpsc::Sender<Order>>, connections: Arc<Connections>) -> Self {
         Self {
-            counters: Registry::new(workers.len()),
+            metrics: Arc::default(),
+            ties: Book::default(),
             workers,
             connections,
             prober: Prober::new(),
@@ -71,7 +74,38 @@ impl State {
                 }
                 Some(None)
             }
+            ToAmphora::Ties { tables } => {
+                let learned: Vec<_> = tables.iter().flat_map(persistence::learned).collect();
+                self.spread(learned).await;
+                Some(None)
+            }
+            ToAmphora::TellTies => {
+                let tables = self.ties.tables();
+                tracing::debug!(tables = tables.len(), "ties are told");
+                Some(Some(FromAmphora::Ties { tables }))
+            }
             ToAmphora::Shutdown => None,
+        }
+    }
+
+    /// Notes ties that workers have made; what the other amphora is to be told.
+    pub(crate) async fn learn(&mut self, learned: Vec<Learned>) -> FromAmphora {
+        let tables = Book::bundle(&learned);
+        self.spread(learned).await;
+        FromAmphora::Ties { tables }
+    }
+
+    /// Notes ties, and lets every worker know that did not make them.
+    async fn spread(&mut self, learned: Vec<Learned>) {
+        let mut news = learned;
+        news.retain(|tie| self.ties.learn(tie));
+        if news.is_empty() || self.workers.len() == 1 && news.iter().all(|tie| tie.worker.is_some())
+        {
+            return;
+        }
+        let news: Arc<[Learned]> = news.into();
+        for worker in &self.workers {
+            order(worker, Order::Learn(Arc::clone(&news))).await;
         }
     }
 
@@ -86,7 +120,7 @@ impl State {
         FromAmphora::Status {
             generation: self.generation,
             connections: self.connections.open(),
-            listeners: self.counters.reports(),
+            listeners: self.metrics.reports(),
             members: self.prober.reports(),
         }
     }
@@ -170,21 +204,17 @@ impl State {
             .iter()
             .flat_map(|listener| listener.addresses.iter().copied())
             .collect();
-        let ids: Vec<_> = snapshot
-            .listeners
-            .iter()
-            .map(|listener| listener.id)
-            .collect();
-        self.counters.keep(&ids);
+        self.metrics = Arc::new(self.metrics.next(&snapshot, self.workers.len()));
+        self.ties.keep(&snapshot.tables());
         let close: Vec<_> = self.listening.difference(&wanted).copied().collect();
         self.listening = wanted;
         let snapshot = Arc::new(snapshot);
         let mut served = Vec::new();
-        for (index, (worker, open)) in self.workers.iter().zip(open).enumerate() {
+        for (worker, open) in self.workers.iter().zip(open) {
             let (done, is_done) = oneshot::channel();
             let apply = Order::Apply {
                 snapshot: Arc::clone(&snapshot),
-                counters: self.counters.of_worker(index),
+                metrics: Arc::clone(&self.metrics),
                 open,
                 close: close.clone(),
                 done,

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use lb_model::id::ListenerId;
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
@@ -22,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     accept,
     config::Snapshot,
-    counters::{Connections, ListenerCounters},
+    counters::{Connections, Metrics},
     heartbeat::Pulse,
     l7::Scratch,
+    persistence::Learned,
+    tcp::Pipes,
     upstream::IdleConnections,
     view::View,
 };
@@ -44,11 +45,13 @@ pub(crate) enum Order {
     /// Serve this. `done` is told when it is so.
     Apply {
         snapshot: Arc<Snapshot>,
-        counters: HashMap<ListenerId, Arc<ListenerCounters>>,
+        metrics: Arc<Metrics>,
         open: Vec<(SocketAddr, TcpListener)>,
         close: Vec<SocketAddr>,
         done: oneshot::Sender<()>,
     },
+    /// Ties that others have made.
+    Learn(Arc<[Learned]>),
     /// Stop (or resume) keep-alive towards clients.
     Drain(bool),
     /// Finish and end.
@@ -58,19 +61,37 @@ pub(crate) enum Order {
 /// What every task of a worker shares.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    pub(crate) index: usize,
     view: RefCell<Rc<View>>,
     pub(crate) idle: IdleConnections,
+    pub(crate) pipes: Pipes,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) pulse: Arc<Pulse>,
     /// Cancelled when connections shall end after what they are answering.
     pub(crate) stop: CancellationToken,
     draining: Cell<bool>,
+    learned: mpsc::Sender<Learned>,
+    clients: Cell<u64>,
 }
 
 impl Worker {
     pub(crate) fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())
+    }
+
+    /// A number no other client connection of this worker has.
+    pub(crate) fn number_client(&self) -> u64 {
+        self.clients.set(self.clients.get() + 1);
+        self.clients.get()
+    }
+
+    /// Lets others know of a tie. When they are behind it stays ours: the client's next request may
+    /// meet another worker, and is balanced anew there.
+    pub(crate) fn tell(&self, learned: Learned) {
+        if self.learned.try_send(learned).is_err() {
+            tracing::debug!("a tie is not shared");
+        }
     }
 
     /// Whether clients are asked to come back on another connection.
@@ -91,6 +112,7 @@ pub(crate) fn start(
     index: usize,
     connections: Arc<Connections>,
     pulse: Arc<Pulse>,
+    learned: mpsc::Sender<Learned>,
     ended: mpsc::UnboundedSender<usize>,
 ) -> io::Result<WorkerHandle> {
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
@@ -102,13 +124,17 @@ pub(crate) fn start(
         .spawn(move || {
             let _ended = Ended { index, ended };
             let worker = Rc::new(Worker {
+                index,
                 view: RefCell::default(),
                 idle: IdleConnections::default(),
+                pipes: Pipes::default(),
                 scratch: RefCell::default(),
                 connections,
                 pulse,
                 stop: CancellationToken::new(),
                 draining: Cell::new(false),
+                learned,
+                clients: Cell::new(0),
             });
             LocalSet::new().block_on(&runtime, serve(worker, inbox));
         })?;
@@ -142,6 +168,11 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(order @ Order::Apply { .. }) => apply(&worker, &mut acceptors, order),
+                Some(Order::Learn(ties)) => {
+                    let view = worker.view();
+                    let others = ties.iter().filter(|tie| tie.worker != Some(worker.index));
+                    others.for_each(|tie| view.learn(tie));
+                }
                 Some(Order::Drain(draining)) => worker.draining.set(draining),
                 Some(Order::Shutdown) | None => break,
             },
@@ -167,7 +198,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
 fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
     let Order::Apply {
         snapshot,
-        counters,
+        metrics,
         open,
         close,
         done,
@@ -175,8 +206,8 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
     else {
         return;
     };
-    let view = View::new(&snapshot, &counters, &worker.view());
-    *worker.view.borrow_mut() = Rc::new(view);
+    let view = Rc::new(View::new(&snapshot, &metrics, worker.index, &worker.view()));
+    *worker.view.borrow_mut() = Rc::clone(&view);
     for address in close {
         if let Some(acceptor) = acceptors.remove(&address) {
             acceptor.cancel();
@@ -188,7 +219,8 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
         lb_telemetry::task::spawn_local("accept", accepting);
         acceptors.insert(address, closing);
     }
-    worker.idle.sweep(&worker.view().upstreams);
+    worker.idle.sweep(&view.upstreams);
+    view.wake_waiting();
     if done.send(()).is_err() {
         tracing::debug!("nobody waits for this configuration any more");
     }

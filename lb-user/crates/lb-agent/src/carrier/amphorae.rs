@@ -99,6 +99,17 @@ impl Carrier {
                 slot.applied = generation;
                 slot.failures = failures;
                 slot.event(Event::Applied);
+                if !std::mem::replace(&mut slot.shares_ties, true) {
+                    // It has just begun, or we have: what it knows and what it lacks is not known.
+                    for slot in &self.slots {
+                        slot.amphora.tell(Command::TellTies);
+                    }
+                }
+            }
+            Told::Says(FromAmphora::Ties { tables }) => {
+                for other in self.slots.iter().filter(|slot| slot.id != id) {
+                    other.amphora.tell(Command::Ties(tables.clone()));
+                }
             }
             Told::Says(FromAmphora::Status {
                 connections,

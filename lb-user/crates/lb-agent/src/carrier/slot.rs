@@ -60,6 +60,8 @@ pub(super) struct Slot {
     pub(super) dead_looks: u32,
     /// Started since the planned failover under way began.
     pub(super) fresh: bool,
+    /// Both amphorae were asked for their ties since it began.
+    pub(super) shares_ties: bool,
     /// Newest generation it serves.
     pub(super) applied: u64,
     pub(super) failures: Vec<ListenerFailure>,
@@ -89,6 +91,7 @@ impl Slot {
             heartbeat: None,
             dead_looks: 0,
             fresh: false,
+            shares_ties: false,
             applied: 0,
             failures: Vec::new(),
             connections: None,
@@ -163,6 +166,7 @@ impl Slot {
         self.fresh = true;
         self.dead_looks = 0;
         self.applied = 0;
+        self.shares_ties = false;
         self.failures.clear();
         self.connections = None;
         self.drained_at = None;

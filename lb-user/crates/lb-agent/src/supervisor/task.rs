@@ -6,7 +6,7 @@
 use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use lb_model::{
-    amphora::{AmphoraConfig, FromAmphora, ToAmphora},
+    amphora::{AmphoraConfig, FromAmphora, TieTable, ToAmphora},
     id::AmphoraId,
 };
 use lb_sys::pidfd::{Pidfd, Send};
@@ -40,6 +40,10 @@ pub enum Command {
     Configure(Arc<AmphoraConfig>),
     /// A planned failover leaves it, or not any more.
     Drain(bool),
+    /// Note ties of clients to members that the other amphora has made.
+    Ties(Vec<TieTable>),
+    /// Tell every tie there is.
+    TellTies,
     /// End it at once.
     Kill,
 }
@@ -148,7 +152,7 @@ impl Task {
                     self.config = Some(config);
                     Ok(())
                 }
-                Command::Drain(_) | Command::Kill => Ok(()),
+                Command::Drain(_) | Command::Ties(_) | Command::TellTies | Command::Kill => Ok(()),
             };
             if done.is_err() {
                 return;
@@ -264,6 +268,8 @@ impl Task {
                 self.draining = draining;
                 ToAmphora::Drain { draining }
             }
+            Command::Ties(tables) => ToAmphora::Ties { tables },
+            Command::TellTies => ToAmphora::TellTies,
         };
         if let Some(connection) = control
             && let Err(error) = connection.send(&message)

@@ -5,18 +5,21 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use http::HeaderValue;
 use lb_model::{
     amphora::{AmphoraConfig, ListenerFailure},
-    enums::ListenerProtocol,
+    enums::{ListenerProtocol, PoolProtocol},
     id::{ListenerId, PoolId},
     resource::L7Policy,
     spec::{HstsSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, PoolSpec},
 };
 use lb_probe::{health::MemberHealth, schedule::Prober, source::Sources};
 
-use super::{Action, Insert, ListenerConfig, MemberConfig, PoolConfig, Snapshot};
+use super::{Action, Insert, ListenerConfig, MemberConfig, Persistence, PoolConfig, Snapshot};
 use crate::{
     l7,
     tls::{self, Made, MemberTls, Seed, TlsError},
 };
+
+/// Connections of a listener that asks for no limit (contract 7.5).
+const CONNECTION_LIMIT: u64 = 50_000;
 
 /// The longest anyone is waited for.
 const WITHOUT_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -170,6 +173,7 @@ fn pool_config(
         .members
         .iter()
         .map(|member| MemberConfig {
+            id: member.id,
             address: SocketAddr::new(member.address, member.port),
             source: sources.towards(member.address, member.subnet_id),
             weight: member.weight,
@@ -179,9 +183,12 @@ fn pool_config(
                 .unwrap_or_else(|| Arc::new(MemberHealth::unmonitored())),
         })
         .collect();
+    let datagrams = matches!(pool.protocol, PoolProtocol::Udp | PoolProtocol::Sctp);
     Ok(PoolConfig {
         id: pool.id,
         protocol: pool.protocol,
+        algorithm: pool.lb_algorithm,
+        persistence: Persistence::of(pool.session_persistence.as_ref(), datagrams),
         members,
         tls: tls.transpose()?,
     })
@@ -195,16 +202,14 @@ fn listener_config(
     before: Option<&Made>,
 ) -> Result<(ListenerConfig, Option<Made>), Unserved> {
     let tls = match spec.protocol {
-        ListenerProtocol::Http => None,
+        ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Https => None,
         ListenerProtocol::TerminatedHttps => {
             let certificates = &load_balancer.certificates;
             Some(tls::server_config(spec, certificates, seed, before)?)
         }
-        ListenerProtocol::Https
-        | ListenerProtocol::Tcp
-        | ListenerProtocol::Udp
-        | ListenerProtocol::Sctp
-        | ListenerProtocol::Prometheus => return Err(Unserved::Protocol(spec.protocol)),
+        ListenerProtocol::Udp | ListenerProtocol::Sctp | ListenerProtocol::Prometheus => {
+            return Err(Unserved::Protocol(spec.protocol));
+        }
     };
     let mut ranked: Vec<(&L7Policy, Action)> = spec
         .l7policies
@@ -220,6 +225,7 @@ fn listener_config(
     let (policies, actions): (Vec<_>, Vec<_>) = ranked.into_iter().unzip();
     let config = ListenerConfig {
         id: spec.id,
+        protocol: spec.protocol,
         addresses: load_balancer
             .vips
             .iter()
@@ -234,6 +240,10 @@ fn listener_config(
         client_timeout: patience(spec.timeout_client_data_ms),
         connect_timeout: patience(spec.timeout_member_connect_ms),
         member_timeout: patience(spec.timeout_member_data_ms),
+        connection_limit: spec
+            .connection_limit
+            .filter(|limit| *limit > 0)
+            .unwrap_or(CONNECTION_LIMIT),
     };
     Ok((config, tls))
 }

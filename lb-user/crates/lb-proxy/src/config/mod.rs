@@ -8,7 +8,7 @@ mod compile;
 mod insert;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -16,8 +16,8 @@ use std::{
 
 use http::HeaderValue;
 use lb_model::{
-    enums::PoolProtocol,
-    id::{ListenerId, PoolId},
+    enums::{LbAlgorithm, ListenerProtocol, PoolProtocol},
+    id::{ListenerId, MemberId, PoolId},
 };
 use lb_probe::health::MemberHealth;
 
@@ -25,7 +25,9 @@ pub(crate) use action::Action;
 pub(crate) use compile::{Compiled, TlsCache, compile, sources};
 pub(crate) use insert::Insert;
 
-use crate::{l7::Engine, tls::MemberTls};
+pub(crate) use crate::persistence::Persistence;
+
+use crate::{l7::Engine, persistence::Place, tls::MemberTls};
 
 /// Everything one amphora serves.
 #[derive(Debug, Default)]
@@ -34,10 +36,28 @@ pub(crate) struct Snapshot {
     pub(crate) pools: HashMap<PoolId, Arc<PoolConfig>>,
 }
 
+impl Snapshot {
+    /// Where ties are kept in tables.
+    pub(crate) fn tables(&self) -> Vec<Place> {
+        let has_table = |id: &PoolId| {
+            let pool = self.pools.get(id);
+            pool.is_some_and(|pool| pool.persistence.has_table())
+        };
+        self.listeners
+            .iter()
+            .flat_map(|listener| {
+                let tied = listener.pools().filter(has_table);
+                tied.map(|pool| (listener.id, pool)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
 /// One listener.
 #[derive(Debug)]
 pub(crate) struct ListenerConfig {
     pub(crate) id: ListenerId,
+    pub(crate) protocol: ListenerProtocol,
     /// Every VIP with the listener's port.
     pub(crate) addresses: Vec<SocketAddr>,
     /// TERMINATED_HTTPS.
@@ -53,6 +73,20 @@ pub(crate) struct ListenerConfig {
     pub(crate) client_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) member_timeout: Duration,
+    /// Connections beyond it wait to be accepted.
+    pub(crate) connection_limit: u64,
+}
+
+impl ListenerConfig {
+    /// Every pool it may send to, each once.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = PoolId> {
+        let by_policy = self.actions.iter().filter_map(|action| match action {
+            Action::Pool(id) => Some(*id),
+            Action::Reject | Action::RedirectToUrl { .. } | Action::RedirectPrefix { .. } => None,
+        });
+        let ids: BTreeSet<PoolId> = self.default_pool.into_iter().chain(by_policy).collect();
+        ids.into_iter()
+    }
 }
 
 /// One pool.
@@ -60,6 +94,8 @@ pub(crate) struct ListenerConfig {
 pub(crate) struct PoolConfig {
     pub(crate) id: PoolId,
     pub(crate) protocol: PoolProtocol,
+    pub(crate) algorithm: LbAlgorithm,
+    pub(crate) persistence: Persistence,
     pub(crate) members: Vec<MemberConfig>,
     /// TLS towards members.
     pub(crate) tls: Option<Arc<MemberTls>>,
@@ -68,6 +104,7 @@ pub(crate) struct PoolConfig {
 /// One member.
 #[derive(Debug)]
 pub(crate) struct MemberConfig {
+    pub(crate) id: MemberId,
     pub(crate) address: SocketAddr,
     /// Where connections to it come from.
     pub(crate) source: Option<IpAddr>,

@@ -10,14 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{
-    body::{Body, Frame, Incoming, SizeHint},
-    client::conn::http1::SendRequest,
-};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Key;
-use crate::worker::Worker;
+use super::{Key, connect::Connected};
+use crate::{balance::Busy, worker::Worker};
 
 /// How far a request's body is.
 #[derive(Debug)]
@@ -31,11 +28,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new() -> Rc<Self> {
+    pub(super) fn new(now: Instant) -> Rc<Self> {
         Rc::new(Self {
             finished: Cell::new(false),
             awaits_client: Cell::new(false),
-            last: Cell::new(Instant::now()),
+            last: Cell::new(now),
         })
     }
 }
@@ -96,20 +93,41 @@ impl Body for Upload {
     }
 }
 
-/// A connection that goes back to the idle ones when its exchange has ended well.
+/// A connection in use: it goes back to the idle ones when its exchange has ended well.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(super) sender: SendRequest<Upload>,
+    pub(super) connection: Connected,
     pub(super) key: Key,
     pub(super) worker: Rc<Worker>,
     pub(super) progress: Rc<Progress>,
+    /// The member has this exchange; what passed is put to its account.
+    pub(super) busy: Busy,
+    /// Where the connection's meter stood before: bytes sent and received.
+    pub(super) before: (u64, u64),
+    pub(super) since: Instant,
 }
 
 impl Lease {
     fn give_back(self) {
+        self.busy.0.counters.total_time.note(self.since.elapsed());
+        self.settle();
         if self.progress.finished.get() {
-            self.worker.idle.put(self.key, self.sender);
+            self.worker.idle.put(self.key, self.connection);
         }
+    }
+
+    /// Puts what passed to the member's account.
+    fn settle(&self) {
+        let (sent, received) = self.before;
+        let counters = &self.busy.0.counters;
+        let meter = &self.connection.meter;
+        counters.bytes_in.add(meter.sent.get() - sent);
+        counters.bytes_out.add(meter.received.get() - received);
+    }
+
+    /// The exchange ends without a whole answer: the connection is not used again.
+    pub(super) fn abandon(&self) {
+        self.settle();
     }
 }
 
@@ -152,6 +170,14 @@ impl Download {
         }
     }
 
+    /// The member's fault.
+    fn break_off(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.busy.0.counters.server_aborts.increment();
+            lease.abandon();
+        }
+    }
+
     /// The member owes bytes: for how long already?
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let patience = self.patience;
@@ -159,6 +185,16 @@ impl Download {
             .get_or_insert_with(|| Box::pin(sleep(patience)))
             .as_mut()
             .poll(cx)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // Nobody takes the rest: it is the client who went.
+        if let Some(lease) = self.lease.take() {
+            lease.busy.0.counters.client_aborts.increment();
+            lease.abandon();
+        }
     }
 }
 
@@ -183,9 +219,15 @@ impl Body for Download {
                 this.give_back_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                this.break_off();
+                Poll::Ready(Some(Err(error.into())))
+            }
             Poll::Pending => match this.poll_silence(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(DownloadError::Silent))),
+                Poll::Ready(()) => {
+                    this.break_off();
+                    Poll::Ready(Some(Err(DownloadError::Silent)))
+                }
                 Poll::Pending => Poll::Pending,
             },
         }

@@ -3,25 +3,31 @@
 use std::{future::Future, pin::pin, rc::Rc, time::Duration};
 
 use http::{
-    Method, Request, Response, StatusCode, Uri, Version, header::STRICT_TRANSPORT_SECURITY,
+    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
+    header::{STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE},
     request::Parts,
 };
 use hyper::{
     body::{Body as _, Incoming},
-    client::conn::{TrySendError, http1, http1::SendRequest},
+    client::conn::TrySendError,
     upgrade::OnUpgrade,
 };
-use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep_until, timeout};
+use lb_model::enums::PoolProtocol;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Download, Key, Upload,
     body::{Lease, Progress},
+    connect::{self, Connected},
+    kept::Kept,
     tunnel,
 };
 use crate::{
+    balance::{Busy, Load},
     connection::Client,
     headers,
+    log::Note,
+    persistence::{self, COOKIE, Persistence},
     reply::Reply,
     view::{ListenerView, PoolView},
 };
@@ -64,17 +70,27 @@ pub(crate) struct Exchange<'a> {
     pub(crate) listener: &'a ListenerView,
     pub(crate) pool: &'a PoolView,
     pub(crate) request: &'a Parts,
+    pub(crate) note: &'a Note,
     /// Set when the client asks for a protocol switch that is passed through.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
 
-/// How one attempt ended without an answer.
-enum Attempt {
-    /// Nothing reached the member; the body is still here.
+/// How an attempt ended without an answer: what it says about another one.
+enum Lost {
+    /// Nothing reached the member; the body is still here. Another attempt is safe.
     NotSent(Option<Incoming>),
-    /// It may have reached the member.
-    Lost,
+    /// It may have reached the member, which closed without a byte. Safe for what may be repeated.
+    Unanswered,
+    /// There was something of an answer, or time ran out. Never repeated.
     Failed(Failure),
+}
+
+/// One member in one attempt.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    index: usize,
+    key: Key,
+    load: &'a Rc<Load>,
 }
 
 type Answer = Response<Reply>;
@@ -83,103 +99,166 @@ type Answer = Response<Reply>;
 pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Result<Answer, Failure> {
     let mut body = (!body.is_end_stream()).then_some(body);
     let repeatable = body.is_none() && is_idempotent(&exchange.request.method);
+    let pool = exchange.pool;
+    let kept = Kept::find(pool, exchange.client, &exchange.request.headers);
+    exchange.note.cookie.set(kept.cookie);
     let mut tried = Vec::new();
-    while let Some((index, key)) = exchange.choose(&tried) {
+    while let Some(chosen) = exchange.choose(kept, &tried) {
+        let counters = &chosen.load.counters;
         let age = if repeatable { ANY_AGE } else { FRESH };
-        let mut reused = exchange.client.worker.idle.take(key, age);
+        let mut reused = exchange.reuse(chosen.key, age);
         loop {
             let is_reused = reused.is_some();
-            let sender = match reused.take() {
-                Some(sender) => Some(sender),
-                None => exchange.connect(key).await,
+            let connection = match reused.take() {
+                Some(reused) => {
+                    counters.reuses.increment();
+                    Some(reused)
+                }
+                None => exchange.connect(chosen).await,
             };
-            let Some(sender) = sender else {
+            let Some((key, connection)) = connection else {
                 break;
             };
-            match exchange.attempt(sender, key, body.take()).await {
-                Ok(answer) => return Ok(answer),
-                Err(Attempt::NotSent(back)) => {
+            let chosen = Chosen { key, ..chosen };
+            match exchange.attempt(connection, chosen, body.take()).await {
+                Ok(mut answer) => {
+                    let headers = answer.headers_mut();
+                    kept.settle(
+                        exchange.listener,
+                        pool,
+                        exchange.client,
+                        chosen.index,
+                        headers,
+                    );
+                    return Ok(answer);
+                }
+                Err(Lost::NotSent(back)) => {
                     body = back;
                     if !is_reused {
                         break;
                     }
                 }
-                Err(Attempt::Lost) if is_reused && repeatable => {}
-                Err(Attempt::Lost) => return Err(Failure::BadAnswer),
-                Err(Attempt::Failed(failure)) => return Err(failure),
+                Err(Lost::Unanswered) if is_reused && repeatable => counters.retries.increment(),
+                Err(Lost::Unanswered) => {
+                    counters.answer_errors.increment();
+                    return Err(Failure::BadAnswer);
+                }
+                Err(Lost::Failed(failure)) => {
+                    counters.answer_errors.increment();
+                    return Err(failure);
+                }
             }
         }
-        tried.push(index);
+        tried.push(chosen.index);
         if tried.len() > REDISPATCHES {
             break;
         }
+        counters.redispatches.increment();
     }
+    pool.counters.without_member.increment();
     Err(Failure::NoMember)
 }
 
-impl Exchange<'_> {
-    fn choose(&self, tried: &[usize]) -> Option<(usize, Key)> {
-        let index = self.pool.next(tried)?;
-        let member = self.pool.config.members.get(index)?;
-        let key = Key {
-            member: member.address,
-            source: member.source,
+impl<'a> Exchange<'a> {
+    fn choose(&self, kept: Kept, tried: &[usize]) -> Option<Chosen<'a>> {
+        let tied = kept.index.filter(|_| tried.is_empty());
+        let pool = self.pool;
+        let index = match tied {
+            Some(index) => index,
+            None => pool.next(self.client.ends.client, tried)?,
         };
-        Some((index, key))
+        let member = pool.config.members.get(index)?;
+        let load = pool.loads.get(index)?;
+        if tied.is_none() {
+            load.counters.balanced.increment();
+        }
+        let shared = Key::shared(member);
+        let key = match pool.config.protocol {
+            PoolProtocol::Proxy | PoolProtocol::ProxyV2 => shared.of(self.client.number),
+            _ => shared,
+        };
+        self.note.pool.set(Some(pool.config.id));
+        self.note.member.set(Some(member.id));
+        Some(Chosen { index, key, load })
+    }
+
+    /// An idle connection: the client's own before anyone's.
+    fn reuse(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
+        let idle = &self.client.worker.idle;
+        let own = self.client.owns.get();
+        let owned = own.then(|| {
+            let key = key.of(self.client.number);
+            Some((key, idle.take(key, age)?))
+        });
+        let anyone = || Some((key, idle.take(key, age)?));
+        owned.flatten().or_else(anyone)
     }
 
     /// A new connection, or `None`: then another member may be tried.
-    async fn connect(&self, key: Key) -> Option<SendRequest<Upload>> {
+    async fn connect(&self, chosen: Chosen<'_>) -> Option<(Key, Connected)> {
+        let pool = &self.pool.config;
+        let member = pool.members.get(chosen.index)?;
+        let counters = &chosen.load.counters;
         let deadline = self.listener.config.connect_timeout;
-        let connecting = lb_probe::connect::connect(key.member, key.source);
-        let stream = match timeout(deadline, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::trace!(pool.id = %self.pool.config.id, member.addr = %key.member, %error, "member refused the connection");
-                return None;
+        counters.connects.increment();
+        let begun = Instant::now();
+        match connect::http(pool, member, self.client.ends, deadline).await {
+            Ok(connected) => {
+                counters.connect_time.note(begun.elapsed());
+                Some((chosen.key, connected))
             }
-            Err(_elapsed) => {
-                tracing::trace!(pool.id = %self.pool.config.id, member.addr = %key.member, "connecting to the member timed out");
-                return None;
+            Err(error) => {
+                counters.connect_errors.increment();
+                tracing::trace!(pool.id = %pool.id, member.addr = %member.address, %error, "no connection to the member");
+                None
             }
-        };
-        let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .ok()?;
-        lb_telemetry::task::spawn_local("member connection", async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::trace!(member.addr = %key.member, %error, "member connection ended");
-            }
-        });
-        Some(sender)
+        }
     }
 
     async fn attempt(
         &mut self,
-        mut sender: SendRequest<Upload>,
-        key: Key,
+        mut connection: Connected,
+        chosen: Chosen<'_>,
         body: Option<Incoming>,
-    ) -> Result<Answer, Attempt> {
+    ) -> Result<Answer, Lost> {
         // A pooled connection may still be finishing; one that has closed says so here.
-        if sender.ready().await.is_err() {
-            return Err(Attempt::NotSent(body));
+        if connection.sender.ready().await.is_err() {
+            return Err(Lost::NotSent(body));
         }
-        let progress = Progress::new();
+        let since = Instant::now();
+        let meter = &connection.meter;
+        let before = (meter.sent.get(), meter.received.get());
+        let busy = Busy::count(chosen.load);
+        let progress = Progress::new(since);
         let request = self.request_for_member(Upload::new(body, Rc::clone(&progress)));
-        let sending = sender.try_send_request(request);
+        let sending = connection.sender.try_send_request(request);
         let patience = self.listener.config.member_timeout;
-        let sent = within(patience, &progress, sending)
-            .await
-            .ok_or(Attempt::Failed(Failure::Timeout))?;
-        let response = sent.map_err(|error| unsent(error, key))?;
+        let sent = within(patience, &progress, sending).await;
         let lease = Lease {
-            sender,
-            key,
+            connection,
+            key: chosen.key,
             worker: Rc::clone(&self.client.worker),
             progress,
+            busy,
+            before,
+            since,
         };
-        self.answer(response, lease).map_err(Attempt::Failed)
+        match sent {
+            Some(Ok(response)) => {
+                let counters = &lease.busy.0.counters;
+                counters.answer_time.note(since.elapsed());
+                counters.answers.count(response.status());
+                self.answer(response, lease).map_err(Lost::Failed)
+            }
+            Some(Err(error)) => {
+                lease.abandon();
+                Err(lost(error, &lease))
+            }
+            None => {
+                lease.abandon();
+                Err(Lost::Failed(Failure::Timeout))
+            }
+        }
     }
 
     fn request_for_member(&self, body: Upload) -> Request<Upload> {
@@ -188,27 +267,45 @@ impl Exchange<'_> {
         // Absolute form ends here: members get the path and query.
         *request.uri_mut() = origin_form(&self.request.uri);
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers::for_member(
+        let mut headers = headers::for_member(
             &self.request.headers,
             self.client.ends,
             (&self.listener.config.insert, self.client.session.as_ref()),
             self.pool.config.protocol,
             self.upgrade.is_some(),
         );
+        if self.pool.config.persistence == Persistence::HttpCookie {
+            persistence::strip(&mut headers, COOKIE);
+        }
+        *request.headers_mut() = headers;
         request
     }
 
     fn answer(
         &mut self,
         mut response: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Answer, Failure> {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if authenticates_connections(response.headers()) {
+            lease.key = lease.key.of(self.client.number);
+        }
+        if lease.key.owner.is_some() {
+            self.client.owns.set(true);
+        }
+        let mut lease = Some(lease);
         if switching {
-            let from_client = self.upgrade.take().ok_or(Failure::BadAnswer)?;
+            let Some(from_client) = self.upgrade.take() else {
+                if let Some(lease) = lease {
+                    lease.abandon();
+                }
+                return Err(Failure::BadAnswer);
+            };
             let from_member = hyper::upgrade::on(&mut response);
             self.client.gate.open();
-            tunnel::start(self.client, from_client, from_member);
+            if let Some(lease) = lease.take() {
+                tunnel::start(self.client, lease, from_client, from_member);
+            }
         }
         let (mut parts, body) = response.into_parts();
         headers::strip_answer(&mut parts.headers, switching);
@@ -220,9 +317,21 @@ impl Exchange<'_> {
         // hyper speaks the client's version.
         parts.version = Version::HTTP_11;
         let patience = self.listener.config.member_timeout;
-        let download = Download::new(body, (!switching).then_some(lease), patience);
+        let download = Download::new(body, lease, patience);
         Ok(Response::from_parts(parts, Reply::member(download)))
     }
+}
+
+/// Negotiate and NTLM make a connection its client's: whoever sends on it is taken for that client.
+fn authenticates_connections(headers: &HeaderMap) -> bool {
+    let schemes = ["negotiate", "ntlm"];
+    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+        let scheme = value.as_bytes().split(|&byte| byte == b' ').next();
+        let scheme = scheme.unwrap_or_default();
+        schemes
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+    })
 }
 
 fn origin_form(uri: &Uri) -> Uri {
@@ -236,19 +345,23 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
-fn unsent(error: TrySendError<Request<Upload>>, key: Key) -> Attempt {
+fn lost(error: TrySendError<Request<Upload>>, lease: &Lease) -> Lost {
     let mut error = error;
     if let Some(request) = error.take_message() {
-        return Attempt::NotSent(request.into_body().into_body());
+        return Lost::NotSent(request.into_body().into_body());
     }
     let error = error.into_error();
-    tracing::trace!(member.addr = %key.member, %error, "no answer from the member");
-    // Only a connection that closed without a word leaves room for another try.
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_reset(&error)
-    {
-        Attempt::Lost
+    tracing::trace!(member.addr = %lease.key.member, %error, "no answer from the member");
+    let (_, received) = lease.before;
+    let silent = lease.connection.meter.received.get() == received;
+    let closed = error.is_incomplete_message()
+        || error.is_canceled()
+        || error.is_closed()
+        || is_reset(&error);
+    if silent && closed {
+        Lost::Unanswered
     } else {
-        Attempt::Failed(Failure::BadAnswer)
+        Lost::Failed(Failure::BadAnswer)
     }
 }
 

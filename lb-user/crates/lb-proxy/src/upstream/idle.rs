@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::Upload;
+use super::connect::Connected;
+use crate::config::MemberConfig;
 
 /// Idle connections kept per member and worker.
 const IDLE_MAX: usize = 256;
@@ -18,16 +18,37 @@ const IDLE_MAX: usize = 256;
 /// An idle connection is closed after this long.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 
-/// Where a connection goes and where it comes from.
+/// Where a connection goes, where it comes from, and who may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) member: SocketAddr,
     pub(crate) source: Option<IpAddr>,
+    /// The one client connection it stays with: it began with that client's PROXY header, or the
+    /// member has authenticated the connection. `None`: anyone's.
+    pub(crate) owner: Option<u64>,
+}
+
+impl Key {
+    /// Of connections that anyone may use.
+    pub(crate) fn shared(member: &MemberConfig) -> Self {
+        Self {
+            member: member.address,
+            source: member.source,
+            owner: None,
+        }
+    }
+
+    pub(crate) fn of(self, owner: u64) -> Self {
+        Self {
+            owner: Some(owner),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Upload>,
+    connection: Connected,
     since: Instant,
 }
 
@@ -37,15 +58,15 @@ pub(crate) struct IdleConnections(RefCell<HashMap<Key, Vec<Idle>>>);
 
 impl IdleConnections {
     /// The one used last, if it is open and has been idle for less than `younger_than`.
-    pub(super) fn take(&self, key: Key, younger_than: Duration) -> Option<SendRequest<Upload>> {
+    pub(super) fn take(&self, key: Key, younger_than: Duration) -> Option<Connected> {
         let mut members = self.0.borrow_mut();
         let idle = members.get_mut(&key)?;
         while let Some(candidate) = idle.pop() {
-            if candidate.sender.is_closed() {
+            if candidate.connection.is_closed() {
                 continue;
             }
             if candidate.since.elapsed() < younger_than {
-                return Some(candidate.sender);
+                return Some(candidate.connection);
             }
             idle.push(candidate);
             return None;
@@ -53,23 +74,34 @@ impl IdleConnections {
         None
     }
 
-    pub(super) fn put(&self, key: Key, sender: SendRequest<Upload>) {
-        if sender.is_closed() {
+    pub(super) fn put(&self, key: Key, connection: Connected) {
+        if connection.is_closed() {
             return;
         }
         let mut members = self.0.borrow_mut();
         let idle = members.entry(key).or_default();
         if idle.len() < IDLE_MAX {
             let since = Instant::now();
-            idle.push(Idle { sender, since });
+            idle.push(Idle { connection, since });
         }
+    }
+
+    /// A client has gone, and with it what was its own.
+    pub(crate) fn forget(&self, owner: u64) {
+        self.0
+            .borrow_mut()
+            .retain(|key, _| key.owner != Some(owner));
     }
 
     /// Drops what is closed, too old, or goes to nobody in `wanted`.
     pub(crate) fn sweep(&self, wanted: &HashSet<Key>) {
         self.0.borrow_mut().retain(|key, idle| {
-            idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_FOR);
-            wanted.contains(key) && !idle.is_empty()
+            idle.retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
+            let shared = Key {
+                owner: None,
+                ..*key
+            };
+            wanted.contains(&shared) && !idle.is_empty()
         });
     }
 }

@@ -8,6 +8,8 @@ mod gate;
 mod health;
 mod member;
 mod policies;
+mod pools;
 mod rig;
 mod serving;
+mod tcp;
 mod tls;

@@ -98,10 +98,15 @@ impl Rig {
     /// A rig that serves one HTTP listener with one pool of `members`.
     pub async fn serving(members: &[SocketAddr]) -> anyhow::Result<Self> {
         let mut rig = Self::start().await?;
-        rig.spec.listeners = vec![listener(1, ListenerProtocol::Http, PORT, Some(1))];
-        rig.spec.pools = vec![pool(1, members)];
-        rig.apply().await?;
+        rig.serve(members).await?;
         Ok(rig)
+    }
+
+    /// One HTTP listener with one pool of `members`.
+    pub async fn serve(&mut self, members: &[SocketAddr]) -> anyhow::Result<()> {
+        self.spec.listeners = vec![listener(1, ListenerProtocol::Http, PORT, Some(1))];
+        self.spec.pools = vec![pool(1, members)];
+        self.apply().await
     }
 
     pub fn at(&self, port: u16) -> SocketAddr {

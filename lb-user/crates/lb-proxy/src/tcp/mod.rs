@@ -1,0 +1,132 @@
+//! TCP and HTTPS listeners through the amphora: where XDP cannot serve them (PROXY protocol, TLS
+//! towards members, `l4_path = proxy`).
+//!
+//! One connection to one member. The member is the client's tie or the algorithm's choice; when it
+//! cannot be reached another is tried, as many times as for HTTP. `timeout_tcp_inspect` delays
+//! nothing: Octavia renders HAProxy's `inspect-delay` without a rule that would wait for content.
+
+mod relay;
+
+use std::{net::SocketAddr, rc::Rc};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::{
+    balance::Busy,
+    counters::OpenConnection,
+    headers::Ends,
+    persistence::{Learned, Persistence},
+    upstream::connect,
+    view::{ListenerView, PoolView},
+    worker::Worker,
+};
+
+pub(crate) use relay::Pipes;
+
+/// Further members that are tried when one cannot be connected to.
+const REDISPATCHES: usize = 3;
+
+/// Serves one accepted connection to its end.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Rc<ListenerView>,
+    down: TcpStream,
+    client: SocketAddr,
+    local: SocketAddr,
+    open: OpenConnection,
+) {
+    let ends = Ends {
+        client,
+        local,
+        tls: false,
+    };
+    if let Err(error) = down.set_nodelay(true) {
+        tracing::trace!(%client, %error, "connection is gone already");
+        return;
+    }
+    let pool = listener
+        .config
+        .default_pool
+        .and_then(|id| listener.pool(id));
+    let reached = match pool {
+        Some(pool) => reach(&worker, &listener, pool, ends).await,
+        None => None,
+    };
+    let Some((up, busy)) = reached else {
+        listener.counters.request_failed();
+        return;
+    };
+    let begun = Instant::now();
+    let times = relay::Times {
+        client: listener.config.client_timeout,
+        member: listener.config.member_timeout,
+    };
+    let member = &busy.0.counters;
+    let ended = relay::run(&worker.pipes, down, up, times, &listener.counters, member).await;
+    match ended {
+        relay::End::Whole | relay::End::Idle => {}
+        relay::End::Client => member.client_aborts.increment(),
+        relay::End::Member => member.server_aborts.increment(),
+    }
+    member.total_time.note(begun.elapsed());
+    tracing::trace!(%client, ?ended, "connection ended");
+    drop(open);
+}
+
+/// A connection to a member of the pool.
+async fn reach(
+    worker: &Worker,
+    listener: &ListenerView,
+    pool: &PoolView,
+    ends: Ends,
+) -> Option<(TcpStream, Busy)> {
+    let source = match &pool.config.persistence {
+        Persistence::SourceIp(source) => Some(source),
+        Persistence::None | Persistence::HttpCookie | Persistence::AppCookie { .. } => None,
+    };
+    let key = source.map(|source| source.key(ends.client));
+    let tied = key.zip(source).and_then(|(key, source)| {
+        let member = pool.ties().borrow_mut().find(&key, source.timeout)?;
+        pool.tied(member)
+    });
+    let mut tried = Vec::new();
+    while tried.len() <= REDISPATCHES {
+        let tie = tied.filter(|_| tried.is_empty());
+        let Some(index) = tie.or_else(|| pool.next(ends.client, &tried)) else {
+            break;
+        };
+        let (member, load) = (pool.config.members.get(index)?, pool.loads.get(index)?);
+        let counters = &load.counters;
+        if tie.is_none() {
+            counters.balanced.increment();
+        }
+        counters.connects.increment();
+        // It counts from now on: what is being connected is load as well.
+        let busy = Busy::count(load);
+        let begun = Instant::now();
+        match connect::tcp(&pool.config, member, ends, listener.config.connect_timeout).await {
+            Ok(stream) => {
+                counters.connect_time.note(begun.elapsed());
+                if let Some(key) = key.filter(|_| tie.is_none())
+                    && pool.ties().borrow_mut().learn(&key, member.id)
+                {
+                    worker.tell(Learned {
+                        place: (listener.config.id, pool.config.id),
+                        key: key.into(),
+                        member: member.id,
+                        worker: Some(worker.index),
+                    });
+                }
+                return Some((stream, busy));
+            }
+            Err(error) => {
+                counters.connect_errors.increment();
+                counters.redispatches.increment();
+                tracing::trace!(pool.id = %pool.config.id, member.addr = %member.address, %error, "no connection to the member");
+            }
+        }
+        tried.push(index);
+    }
+    pool.counters.without_member.increment();
+    None
+}
