@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Inherited descriptor of its heartbeat map.
     #[arg(long, value_name = "NUMBER")]
     heartbeat_fd: Option<RawFd>,
+    /// Inherited raw socket for SCTP monitors, one an IP version.
+    #[arg(long, value_name = "NUMBER")]
+    sctp_fd: Vec<RawFd>,
     /// Worker threads.
     #[arg(long, default_value = "1")]
     workers: NonZeroUsize,
@@ -37,11 +40,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .map(lb_sys::inherit::take)
         .transpose()
         .map_err(Failure::failed)?;
+    let sctp = options.sctp_fd.iter().copied();
+    let sctp = sctp.map(lb_sys::inherit::take).collect::<Result<_, _>>();
+    let sctp = sctp.map_err(Failure::failed)?;
     lb_sys::process::refuse_dumps().map_err(Failure::failed)?;
     lb_telemetry::logging::init();
     lb_proxy::run(lb_proxy::AmphoraArgs {
         control,
         heartbeat,
+        sctp,
         workers: options.workers,
     })
     .map_err(Failure::failed)

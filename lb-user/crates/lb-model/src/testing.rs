@@ -103,7 +103,7 @@ pub(crate) fn facts() -> Facts {
             },
         )]
         .into(),
-        capabilities: CapabilitySet::data_path(),
+        capabilities: CapabilitySet::default(),
     }
 }
 

@@ -91,7 +91,7 @@ fn observations(
     for listener in &tree.listeners {
         let told = report.listeners.iter().any(|one| one.id == listener.id);
         // In the data path there is nothing that could fail to listen.
-        let served = told || path(listener.protocol) == ListenerPath::Xdp;
+        let served = told || path(tree, listener).path() == ListenerPath::Xdp;
         if served && !broken.contains(&listener.id) {
             // Never full: connection limits are refused until they are enforced.
             listeners.insert(listener.id, ListenerObservation::Open);

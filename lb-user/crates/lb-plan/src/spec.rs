@@ -10,21 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lb_model::{
     defaults,
-    enums::{L7PolicyAction, ListenerProtocol, OperatingStatus, ProvisioningStatus},
+    enums::{L7PolicyAction, OperatingStatus, ProvisioningStatus},
     id::{ListenerId, MemberId, PoolId, SubnetId},
     resource::{Common, HealthMonitor, L7Policy, Listener, LoadBalancer, Member, Pool, Vip},
     secret_refs::SecretRefs,
     spec::{
-        AmphoraSpec, CertificateSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, MemberSpec,
-        PoolSpec, PortSpec, SubnetSpec, VipSpec,
+        AmphoraSpec, CertificateSpec, ListenerSpec, LoadBalancerSpec, MemberSpec, PoolSpec,
+        PortSpec, SubnetSpec, VipSpec,
     },
     tree::Tree,
 };
 
+mod path;
 mod tls;
 
 #[cfg(test)]
 mod tests;
+
+pub use path::{Families, PathInputs, PathReason, PoolInputs, decide};
 
 /// Everything a spec is made of.
 #[derive(Clone, Copy, Debug)]
@@ -169,17 +172,39 @@ pub fn member_subnet(load_balancer: &LoadBalancer, member: &Member) -> SubnetId 
     })
 }
 
-/// Who handles a listener's packets. Octavia's HTTPS passes TLS through, which is a proxy's work
-/// until the fast path does it.
+/// Who handles the packets of a listener of `tree`, and why.
 #[must_use]
-pub const fn path(protocol: ListenerProtocol) -> ListenerPath {
-    match protocol {
-        ListenerProtocol::Tcp | ListenerProtocol::Udp | ListenerProtocol::Sctp => ListenerPath::Xdp,
-        ListenerProtocol::Http
-        | ListenerProtocol::Https
-        | ListenerProtocol::TerminatedHttps
-        | ListenerProtocol::Prometheus => ListenerPath::Amphora,
-    }
+pub fn path(tree: &Tree, listener: &Listener) -> PathReason {
+    let owner = &tree.load_balancer;
+    let pool = listener.default_pool_id.and_then(|id| {
+        tree.pools
+            .iter()
+            .find(|pool| pool.id == id && in_use(&pool.common))
+    });
+    let members = |pool: &Pool| {
+        let members = pool.members.iter().filter(|member| in_use(&member.common));
+        Families::of(members.map(|member| member.address))
+    };
+    decide(&PathInputs {
+        protocol: listener.protocol,
+        timeout_tcp_inspect_ms: timeout(
+            listener.timeout_tcp_inspect,
+            defaults::TIMEOUT_TCP_INSPECT_MS,
+        ),
+        timeout_member_connect_ms: timeout(
+            listener.timeout_member_connect,
+            defaults::TIMEOUT_MEMBER_CONNECT_MS,
+        ),
+        pool: pool.map(|pool| PoolInputs {
+            protocol: pool.protocol,
+            tls_enabled: pool.tls_enabled,
+            persistence: pool.session_persistence.as_ref().map(|kept| kept.kind),
+            members: members(pool),
+        }),
+        l4_path: owner.placement.l4_path,
+        forwarding_mode: owner.placement.forwarding_mode,
+        vips: &Families::of(vips(owner).map(|vip| vip.address)),
+    })
 }
 
 fn vips(load_balancer: &LoadBalancer) -> impl Iterator<Item = &Vip> {
@@ -212,7 +237,7 @@ fn listener_spec(
         id: listener.id,
         protocol: listener.protocol,
         port: listener.protocol_port,
-        path: path(listener.protocol),
+        path: path(inputs.tree, listener).path(),
         connection_limit: listener
             .connection_limit
             .and_then(|limit| u64::try_from(limit).ok()),

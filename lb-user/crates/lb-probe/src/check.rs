@@ -3,11 +3,15 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
 };
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::{codes::ExpectedCodes, connect::connect, monitor::Check};
+use crate::{
+    codes::ExpectedCodes, connect::connect, monitor::Check, ping, sctp::SctpSockets, tls, udp,
+};
 
 /// A member's answer is read up to this many bytes; its status line must lie within.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -27,36 +31,71 @@ pub enum CheckError {
     /// The deadline passed.
     #[error("no answer within the timeout")]
     Timeout,
+    /// The answer is no TLS.
+    #[error("the answer is not TLS")]
+    NotTls,
+    /// TLS cannot be spoken.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An SCTP association was refused.
+    #[error("the association was aborted")]
+    Aborted,
+    /// This process was given no raw sockets.
+    #[error("SCTP cannot be probed from here")]
+    NoSctp,
 }
 
-/// Runs `check` against `target`.
+/// Where one check goes, and with what.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The member.
+    pub target: SocketAddr,
+    /// Where from.
+    pub source: Option<IpAddr>,
+    /// When its caller gives up: silence within it may be an answer, too.
+    pub timeout: Duration,
+    /// For SCTP.
+    pub sctp: Option<Arc<SctpSockets>>,
+}
+
+/// Runs `check` once.
 ///
 /// # Errors
 ///
 /// Why the member did not pass.
-pub async fn run(
-    check: &Check,
-    target: SocketAddr,
-    source: Option<IpAddr>,
-) -> Result<(), CheckError> {
+pub async fn run(check: &Check, attempt: &Attempt) -> Result<(), CheckError> {
+    let Attempt { target, source, .. } = *attempt;
     match check {
-        Check::Tcp => tcp(target, source).await,
-        Check::Http { request, expected } => http(target, source, request, expected).await,
+        Check::Tcp => {
+            connect(target, source).await?;
+            Ok(())
+        }
+        Check::Http { request, expected } => {
+            http(connect(target, source).await?, request, expected).await
+        }
+        Check::Https {
+            request,
+            expected,
+            name,
+        } => {
+            let stream = tls::connect(target, source, name.as_deref()).await?;
+            http(stream, request, expected).await
+        }
+        Check::TlsHello => tls::hello(target, source).await,
+        Check::Ping => ping::ping(target.ip(), source).await,
+        Check::UdpConnect => udp::unrefused(target, source, attempt.timeout).await,
+        Check::Sctp => match &attempt.sctp {
+            Some(sockets) => sockets.init(target, source).await,
+            None => Err(CheckError::NoSctp),
+        },
     }
 }
 
-async fn tcp(target: SocketAddr, source: Option<IpAddr>) -> Result<(), CheckError> {
-    connect(target, source).await?;
-    Ok(())
-}
-
 async fn http(
-    target: SocketAddr,
-    source: Option<IpAddr>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     request: &[u8],
     expected: &ExpectedCodes,
 ) -> Result<(), CheckError> {
-    let mut stream = connect(target, source).await?;
     stream.write_all(request).await?;
     let mut answer = Vec::with_capacity(512);
     let code = loop {

@@ -26,6 +26,23 @@ pub enum Check {
         /// Codes that pass.
         expected: ExpectedCodes,
     },
+    /// As [`Self::Http`] within TLS; the member's certificate is not looked at.
+    Https {
+        /// The whole request, as sent.
+        request: Vec<u8>,
+        /// Codes that pass.
+        expected: ExpectedCodes,
+        /// Server name to ask for.
+        name: Option<String>,
+    },
+    /// The first record of a TLS handshake.
+    TlsHello,
+    /// ICMP echo.
+    Ping,
+    /// A datagram that is not refused.
+    UdpConnect,
+    /// An SCTP INIT that is acknowledged.
+    Sctp,
 }
 
 /// One member to probe, and how. Equal plans need no restart of the probe.
@@ -51,7 +68,7 @@ pub struct ProbePlan {
     pub last_known_up: Option<bool>,
 }
 
-/// The plans for a pool: one per member; none without a monitor, or with one that is not probed yet.
+/// The plans for a pool: one per member; none without a monitor.
 #[must_use]
 pub fn plans(pool: &PoolSpec, sources: &Sources) -> Vec<ProbePlan> {
     let Some(monitor) = &pool.health_monitor else {
@@ -59,7 +76,7 @@ pub fn plans(pool: &PoolSpec, sources: &Sources) -> Vec<ProbePlan> {
     };
     pool.members
         .iter()
-        .filter_map(|member| plan(pool.id, member, monitor, sources))
+        .map(|member| plan(pool.id, member, monitor, sources))
         .collect()
 }
 
@@ -68,17 +85,17 @@ fn plan(
     member: &MemberSpec,
     monitor: &HealthMonitor,
     sources: &Sources,
-) -> Option<ProbePlan> {
+) -> ProbePlan {
     let target = SocketAddr::new(
         member.monitor_address.unwrap_or(member.address),
         member.monitor_port.unwrap_or(member.port),
     );
-    Some(ProbePlan {
+    ProbePlan {
         pool_id,
         member_id: member.id,
         target,
         source: sources.towards(target.ip(), member.subnet_id),
-        check: check(monitor, target)?,
+        check: check(monitor, target),
         delay: Duration::from_secs(monitor.delay.max(1).into()),
         timeout: Duration::from_secs(monitor.timeout.max(1).into()),
         thresholds: Thresholds {
@@ -86,21 +103,26 @@ fn plan(
             fall: monitor.max_retries_down,
         },
         last_known_up: member.last_known_up,
-    })
+    }
 }
 
-fn check(monitor: &HealthMonitor, target: SocketAddr) -> Option<Check> {
+fn check(monitor: &HealthMonitor, target: SocketAddr) -> Check {
+    let expected = || ExpectedCodes::parse(monitor.expected_codes.as_deref().unwrap_or("200"));
     match monitor.kind {
-        HealthMonitorType::Tcp => Some(Check::Tcp),
-        HealthMonitorType::Http => Some(Check::Http {
+        HealthMonitorType::Tcp => Check::Tcp,
+        HealthMonitorType::Http => Check::Http {
             request: request(monitor, target),
-            expected: ExpectedCodes::parse(monitor.expected_codes.as_deref().unwrap_or("200")),
-        }),
-        HealthMonitorType::Https
-        | HealthMonitorType::Ping
-        | HealthMonitorType::TlsHello
-        | HealthMonitorType::UdpConnect
-        | HealthMonitorType::Sctp => None,
+            expected: expected(),
+        },
+        HealthMonitorType::Https => Check::Https {
+            request: request(monitor, target),
+            expected: expected(),
+            name: monitor.domain_name.clone(),
+        },
+        HealthMonitorType::Ping => Check::Ping,
+        HealthMonitorType::TlsHello => Check::TlsHello,
+        HealthMonitorType::UdpConnect => Check::UdpConnect,
+        HealthMonitorType::Sctp => Check::Sctp,
     }
 }
 

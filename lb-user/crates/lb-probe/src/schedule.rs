@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    check::{self, CheckError},
+    check::{self, Attempt, CheckError},
     health::{Health, MemberHealth, Outcome},
     monitor::ProbePlan,
+    sctp::SctpSockets,
 };
 
 /// First checks are spread over at most this long, so that a new configuration is not a burst.
@@ -28,6 +29,7 @@ type Key = (PoolId, MemberId);
 pub struct Prober {
     probes: HashMap<Key, Probe>,
     changed: Arc<Notify>,
+    sctp: Option<Arc<SctpSockets>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,11 @@ impl Prober {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Probes SCTP members by these from now on.
+    pub fn use_sctp(&mut self, sockets: Arc<SctpSockets>) {
+        self.sctp = Some(sockets);
     }
 
     /// Wakes when a member's reported health has changed.
@@ -100,7 +107,12 @@ impl Prober {
     fn start(&self, plan: ProbePlan, health: Arc<MemberHealth>) -> Probe {
         let task = lb_telemetry::task::spawn(
             "probe",
-            probe(plan.clone(), Arc::clone(&health), Arc::clone(&self.changed)),
+            probe(
+                plan.clone(),
+                self.sctp.clone(),
+                Arc::clone(&health),
+                Arc::clone(&self.changed),
+            ),
         );
         Probe { plan, health, task }
     }
@@ -118,21 +130,28 @@ impl ProbePlan {
     }
 }
 
-async fn probe(plan: ProbePlan, health: Arc<MemberHealth>, changed: Arc<Notify>) {
+async fn probe(
+    plan: ProbePlan,
+    sctp: Option<Arc<SctpSockets>>,
+    health: Arc<MemberHealth>,
+    changed: Arc<Notify>,
+) {
+    let attempt = Attempt {
+        target: plan.target,
+        source: plan.source,
+        timeout: plan.timeout,
+        sctp,
+    };
     sleep(jitter(&plan)).await;
     loop {
         let started = Instant::now();
-        let result = match timeout(plan.timeout, run(&plan)).await {
+        let result = match timeout(plan.timeout, check::run(&plan.check, &attempt)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(CheckError::Timeout),
         };
         record(&plan, &health, &changed, &result);
         sleep_until(started + plan.delay).await;
     }
-}
-
-async fn run(plan: &ProbePlan) -> Result<(), CheckError> {
-    check::run(&plan.check, plan.target, plan.source).await
 }
 
 fn record(

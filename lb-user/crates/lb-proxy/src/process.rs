@@ -39,6 +39,8 @@ pub struct AmphoraArgs {
     pub control: OwnedFd,
     /// The amphora's page of the heartbeat map; without it nothing is stamped.
     pub heartbeat: Option<OwnedFd>,
+    /// Raw sockets for SCTP monitors, one an IP version; without them such members are down.
+    pub sctp: Vec<OwnedFd>,
     /// Worker threads; the default is one.
     pub workers: NonZeroUsize,
 }
@@ -81,7 +83,8 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         .map_err(start("control runtime"))?;
     runtime.block_on(async {
         let inbox = Inbox::listen(args.control)?;
-        let state = State::new(orders, connections);
+        let mut state = State::new(orders, connections);
+        state.probe_sctp(args.sctp);
         control(inbox, state, ties, losses, threads).await
     })
 }

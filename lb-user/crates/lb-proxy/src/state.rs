@@ -3,12 +3,13 @@
 use std::{
     collections::HashSet,
     net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
 
 use lb_model::amphora::{AmphoraConfig, FromAmphora, ListenerFailure, ToAmphora};
-use lb_probe::{monitor, schedule::Prober};
+use lb_probe::{monitor, schedule::Prober, sctp::SctpSockets};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::timeout,
@@ -52,6 +53,17 @@ impl State {
             tls: TlsCache::new(),
             listening: HashSet::new(),
             generation: 0,
+        }
+    }
+
+    /// Gives the monitors the raw sockets that were inherited.
+    pub(crate) fn probe_sctp(&mut self, sockets: Vec<OwnedFd>) {
+        if sockets.is_empty() {
+            return;
+        }
+        match SctpSockets::new(sockets) {
+            Ok(sockets) => self.prober.use_sctp(sockets),
+            Err(error) => tracing::warn!(%error, "SCTP members cannot be probed"),
         }
     }
 

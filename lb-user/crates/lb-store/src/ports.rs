@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use lb_model::{
-    enums::{ListenerProtocol, Topology},
+    enums::{ForwardingMode, ListenerProtocol, Topology},
     id::{AmphoraId, LoadBalancerId, NetworkId, PortId, SubnetId},
     resource::Vip,
     time::Timestamp,
@@ -145,11 +145,17 @@ pub fn needed_ports(tree: &Tree) -> BTreeSet<NeededPort> {
 }
 
 fn snat_subnets(tree: &Tree) -> BTreeSet<SubnetId> {
+    // Direct return keeps the client's address.
+    let translates = tree.load_balancer.placement.forwarding_mode == ForwardingMode::Nat;
     let hashed = tree.listeners.iter().filter(|listener| {
-        matches!(
+        let flows = matches!(
             listener.protocol,
-            ListenerProtocol::Tcp | ListenerProtocol::Udp | ListenerProtocol::Sctp
-        )
+            ListenerProtocol::Https
+                | ListenerProtocol::Tcp
+                | ListenerProtocol::Udp
+                | ListenerProtocol::Sctp
+        );
+        translates && flows
     });
     let pool_ids: BTreeSet<_> = hashed
         .filter_map(|listener| listener.default_pool_id)

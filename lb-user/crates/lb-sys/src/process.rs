@@ -53,6 +53,14 @@ pub enum Argument<'a> {
     Text(OsString),
     /// A descriptor handed down: it stays open across the start, and its number is the argument.
     Descriptor(BorrowedFd<'a>),
+    /// A socket opened in its network namespace, while there are privileges for it; handed down
+    /// under this option. Left out, with the option, when the kernel refuses.
+    Socket {
+        /// Its option.
+        option: &'static str,
+        /// Opens it.
+        open: fn() -> io::Result<OwnedFd>,
+    },
 }
 
 /// What to start, and in which surroundings.
@@ -195,6 +203,13 @@ fn start(spawn: Spawn<'_>) -> Result<Pidfd> {
                 let copy = descriptor.try_clone_to_owned().doing(doing)?;
                 command.arg(copy.as_raw_fd().to_string());
                 kept.push(copy);
+            }
+            Argument::Socket { option, open } => {
+                // This thread is in the namespace already.
+                if let Ok(socket) = open() {
+                    command.arg(option).arg(socket.as_raw_fd().to_string());
+                    kept.push(socket);
+                }
             }
         }
     }

@@ -98,6 +98,14 @@ pub(crate) fn start(
             Argument::Descriptor(control.as_fd()),
             Argument::Text("--heartbeat-fd".into()),
             Argument::Descriptor(heartbeat.as_fd()),
+            Argument::Socket {
+                option: "--sctp-fd",
+                open: || lb_sys::raw::open_sctp(false),
+            },
+            Argument::Socket {
+                option: "--sctp-fd",
+                open: || lb_sys::raw::open_sctp(true),
+            },
         ],
         environment: environment.collect(),
         netns: &netns,

@@ -2,9 +2,26 @@
 //! that does not work.
 
 use axum::http::{Method, StatusCode};
+use lb_model::capability::CapabilitySet;
 use serde_json::{Value, json};
 
 use crate::support::Api;
+
+/// A server whose only host can do the least.
+async fn with_the_least() -> Api {
+    let api = Api::start().await;
+    let least = CapabilitySet::default();
+    let carries = std::collections::BTreeSet::new();
+    api.store
+        .report_host("host", &carries)
+        .await
+        .expect("a store");
+    api.store
+        .declare_capabilities("host", &least)
+        .await
+        .expect("a store");
+    api
+}
 
 /// Sends a change and wants it refused by field and value, with nothing changed.
 async fn refused(api: &Api, verb: Method, path: &str, body: Value, field: &str, value: &str) {
@@ -32,7 +49,7 @@ fn with(mut object: Value, key: &str, value: Value) -> Value {
 
 #[tokio::test]
 async fn listeners() {
-    let api = Api::start().await;
+    let api = with_the_least().await;
     let lb = api.active_lb().await;
     let http = json!({"loadbalancer_id": lb, "protocol": "HTTP", "protocol_port": 80});
     for (key, value, told) in [
@@ -51,7 +68,7 @@ async fn listeners() {
 
 #[tokio::test]
 async fn pools() {
-    let api = Api::start().await;
+    let api = with_the_least().await;
     let lb = api.active_lb().await;
     let pool = json!({"loadbalancer_id": lb, "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"});
     for (key, value, field, told) in [
@@ -96,7 +113,7 @@ async fn pools() {
 
 #[tokio::test]
 async fn monitors_and_load_balancers() {
-    let api = Api::start().await;
+    let api = with_the_least().await;
     let lb = api.active_lb().await;
     let pool = api.pool(&lb).await;
     for kind in ["PING", "HTTPS", "TLS-HELLO"] {

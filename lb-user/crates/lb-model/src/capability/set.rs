@@ -93,7 +93,13 @@ wire_enum!(
 );
 
 /// What this version's data path can do.
-const DATA_PATH: &[Capability] = &[];
+const DATA_PATH: &[Capability] = &[
+    Capability::MonitorHttps,
+    Capability::MonitorPing,
+    Capability::MonitorTlsHello,
+    Capability::MonitorUdpConnect,
+    Capability::MonitorSctp,
+];
 
 /// What a host, or every host, can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

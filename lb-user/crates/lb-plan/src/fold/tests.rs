@@ -6,7 +6,7 @@ use lb_model::{
 };
 
 use super::*;
-use crate::fixture::{id, listener, monitored, pool, tree};
+use crate::fixture::{id, listener, member, monitored, pool, tree};
 
 fn told(tree: &Tree, up: Option<bool>) -> LoadBalancerReport {
     let members = tree.pools.iter().flat_map(|pool| {
@@ -138,6 +138,8 @@ fn a_listener_of_the_data_path_is_open_though_no_amphora_tells_of_it() {
     made.listeners
         .push(listener(2, ListenerProtocol::Tcp, Some(13)));
     made.pools.push(pool(13));
+    made.listeners[1].timeout_member_connect = None;
+    made.pools[2].members.push(member(114, "2001:db8::50"));
     let mut report = told(&made, None);
     report.listeners.retain(|one| one.id != id(2));
     fold_in(&mut made, &report, &[]);

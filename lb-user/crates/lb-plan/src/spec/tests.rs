@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use lb_model::{
-    enums::{ClientAuthentication, ListenerProtocol},
+    enums::{ClientAuthentication, L4Path, ListenerProtocol, PoolProtocol},
     id::AmphoraId,
     secret::Secret,
+    spec::ListenerPath,
 };
 
 use super::*;
-use crate::fixture::{MEMBER_SUBNET, VIP_SUBNET, id, listener, member, monitored, pool, tree};
+use crate::fixture::{MEMBER_SUBNET, VIP_SUBNET, id, listener, member, monitored, pool, tree, vip};
 
 fn certificate(name: &str) -> CertificateSpec {
     CertificateSpec {
@@ -161,18 +162,26 @@ fn a_pool_nobody_uses_is_carried_only_when_monitored() {
 }
 
 #[test]
-fn l4_goes_to_xdp_and_l7_to_an_amphora() {
-    for (protocol, expected) in [
-        (ListenerProtocol::Tcp, ListenerPath::Xdp),
-        (ListenerProtocol::Udp, ListenerPath::Xdp),
-        (ListenerProtocol::Sctp, ListenerPath::Xdp),
-        (ListenerProtocol::Http, ListenerPath::Amphora),
-        (ListenerProtocol::TerminatedHttps, ListenerPath::Amphora),
-        (ListenerProtocol::Https, ListenerPath::Amphora),
-        (ListenerProtocol::Prometheus, ListenerPath::Amphora),
-    ] {
-        assert_eq!(path(protocol), expected, "{protocol}");
-    }
+fn what_pool_and_flavor_say_decides_on_the_path() {
+    let mut made = tree();
+    made.load_balancer.additional_vips.clear();
+    made.listeners[0].protocol = ListenerProtocol::Tcp;
+    made.listeners[0].timeout_member_connect = None;
+    made.pools[0].protocol = PoolProtocol::Tcp;
+    let of = |tree: &Tree| (spec(tree).listeners[0].path, path(tree, &tree.listeners[0]));
+    assert_eq!(of(&made), (ListenerPath::Xdp, PathReason::Flows));
+    let mut tls = made.clone();
+    tls.pools[0].tls_enabled = true;
+    assert_eq!(of(&tls), (ListenerPath::Amphora, PathReason::MemberTls));
+    tls.pools[0].common.admin_state_up = false;
+    assert_eq!(path(&tls, &tls.listeners[0]), PathReason::Flows, "not used");
+    let mut proxy = made.clone();
+    proxy.load_balancer.placement.l4_path = L4Path::Proxy;
+    assert_eq!(of(&proxy), (ListenerPath::Amphora, PathReason::FlavorProxy));
+    made.load_balancer.additional_vips = vec![vip("2001:db8::10", 0xa6)];
+    assert_eq!(of(&made).1, PathReason::MemberFamilies);
+    made.pools[0].members.push(member(112, "2001:db8::50"));
+    assert_eq!(of(&made).1, PathReason::Flows);
 }
 
 #[test]

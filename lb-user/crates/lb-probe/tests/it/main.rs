@@ -1,3 +1,4 @@
 //! Probes against real sockets on loopback.
 
+mod kinds;
 mod probing;

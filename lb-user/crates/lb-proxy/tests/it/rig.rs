@@ -78,6 +78,7 @@ impl Rig {
         let args = AmphoraArgs {
             control: listener.into(),
             heartbeat,
+            sctp: Vec::new(),
             workers: NonZeroUsize::new(workers).context("at least one")?,
         };
         let thread = thread::spawn(move || lb_proxy::run(args));
