@@ -144,7 +144,7 @@ async fn sni_only_listeners_serve_their_first_and_broken_ones_are_reported() -> 
         reasons,
         [
             "certificate 'absent' is not there",
-            "a TERMINATED_HTTPS listener needs a certificate"
+            "a listener that speaks TLS needs a certificate"
         ]
     );
     let (stream, leaf) = shown(&rig, "only.test", &[&only], &[&rustls::version::TLS13]).await?;
