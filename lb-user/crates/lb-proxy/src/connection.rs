@@ -23,6 +23,7 @@ use crate::{
     counters::OpenConnection,
     gate::{GateState, Gated, HEADERS_MAX},
     headers::Ends,
+    http2::{self, Streams},
     request,
     tls::Session,
     view::ListenerView,
@@ -44,6 +45,8 @@ pub(crate) struct Client {
     /// What the TLS handshake told.
     pub(crate) session: Option<Session>,
     pub(crate) gate: Arc<GateState>,
+    /// Of HTTP/2.
+    pub(crate) streams: Streams,
     /// The listener as this connection last saw it.
     last: RefCell<Rc<ListenerView>>,
     _open: OpenConnection,
@@ -98,6 +101,7 @@ pub(crate) async fn serve(
         },
         session: None,
         gate: Arc::new(GateState::new()),
+        streams: Streams::default(),
         last: RefCell::new(listener),
         _open: open,
     };
@@ -107,10 +111,16 @@ pub(crate) async fn serve(
             let handshake = TlsAcceptor::from(config).accept(stream);
             match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
                 Ok(Ok(stream)) => {
-                    state.session = Some(Session::of(stream.get_ref().1));
+                    let session = Session::of(stream.get_ref().1);
+                    let is_h2 = session.h2;
+                    state.session = Some(session);
                     // The deadline for a request begins now.
                     state.gate.settle();
-                    http(Rc::new(state), stream).await;
+                    if is_h2 {
+                        http2::serve(Rc::new(state), stream).await;
+                    } else {
+                        http(Rc::new(state), stream).await;
+                    }
                 }
                 Ok(Err(error)) => tracing::trace!(%client, %error, "TLS handshake failed"),
                 Err(_elapsed) => tracing::trace!(%client, "TLS handshake timed out"),

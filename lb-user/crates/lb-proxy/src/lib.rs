@@ -8,7 +8,7 @@
 //! configuration is never closed; nothing is locked or shared between workers on the request path;
 //! no head reaches a member that the strict gate has not read byte for byte.
 //!
-//! Left out for now: HTTP/2, session persistence, TLS towards members, the PROXY protocol, access
+//! Left out for now: the PROXY protocol, access
 //! logs, TCP and UDP proxying. The API refuses what needs them.
 
 mod accept;
@@ -22,6 +22,7 @@ mod error;
 mod gate;
 mod headers;
 mod heartbeat;
+mod http2;
 mod l7;
 mod listen;
 mod log;

@@ -8,7 +8,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use crate::{
     config::Action,
     connection::Client,
-    gate::{PLACEHOLDER_METHOD, Refusal},
+    gate::{GateState, PLACEHOLDER_METHOD, Refusal},
     headers,
     l7::RequestFields,
     log::Note,
@@ -19,18 +19,51 @@ use crate::{
 
 /// Answers `request`. Never fails: every failure is an answer.
 pub(crate) async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Response<Reply> {
-    client.gate.begin();
+    let answering = Answering::begin(&client.gate);
     let (listener, is_listed) = client.listener();
     let mut response = decide(&client, &listener, request).await;
     let fault = response.extensions_mut().remove::<Fault>();
     if fault.is_some() {
         listener.counters.request_failed();
     }
-    if client.worker.is_leaving() || !is_listed || fault == Some(Fault::Client) {
+    let leaves = client.worker.is_leaving() || !is_listed;
+    if client.session.as_ref().is_some_and(|session| session.h2) {
+        if leaves {
+            client.streams.leave();
+        }
+    } else if leaves || fault == Some(Fault::Client) {
         close_after(&mut response);
     }
     response.body_mut().settles(Arc::clone(&client.gate));
+    answering.goes_on();
     response
+}
+
+/// A request is being answered: until its answer takes over, or nobody waits for it any more.
+struct Answering<'a>(&'a GateState);
+
+impl<'a> Answering<'a> {
+    fn begin(gate: &'a GateState) -> Self {
+        gate.begin();
+        Self(gate)
+    }
+
+    fn goes_on(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+/// Answers a request of HTTP/2 that has no single meaning.
+pub(crate) fn refuse(client: &Client, refusal: Refusal) -> Response<Reply> {
+    let (listener, _) = client.listener();
+    listener.counters.request_failed();
+    reply::status(refusal.status())
 }
 
 /// Marks an answer that says what went wrong, by whose fault.

@@ -1,7 +1,7 @@
 //! What the gate of a connection and the service behind it tell each other.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -16,7 +16,8 @@ pub(crate) struct GateState {
     refusal: AtomicU8,
     broken: AtomicBool,
     through: AtomicBool,
-    busy: AtomicBool,
+    /// Requests that are being answered; more than one in HTTP/2 only.
+    busy: AtomicU32,
     started: Instant,
     settled_ms: AtomicU64,
 }
@@ -27,7 +28,7 @@ impl GateState {
             refusal: AtomicU8::new(0),
             broken: AtomicBool::new(false),
             through: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             started: Instant::now(),
             settled_ms: AtomicU64::new(0),
         }
@@ -60,19 +61,20 @@ impl GateState {
 
     /// A request is being answered: silence of the client means nothing.
     pub(crate) fn begin(&self) {
-        self.busy.store(true, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The answer has gone out, or will not.
     pub(crate) fn settle(&self) {
         let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.settled_ms.store(at, Ordering::Relaxed);
-        self.busy.store(false, Ordering::Relaxed);
+        let busy = self.busy.load(Ordering::Relaxed);
+        self.busy.store(busy.saturating_sub(1), Ordering::Relaxed);
     }
 
     /// Since when nothing is being answered; `None` while something is.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        if self.busy.load(Ordering::Relaxed) {
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        if self.busy.load(Ordering::Relaxed) > 0 {
             return None;
         }
         Some(self.started + Duration::from_millis(self.settled_ms.load(Ordering::Relaxed)))

@@ -141,7 +141,11 @@ mod tests {
     #[test]
     fn what_carries_something_is_no_flood_and_time_heals() {
         let now = Instant::now();
-        for useful in [frame(DATA, 0, 1), frame(DATA, END_STREAM, 0), frame(8, 0, 4)] {
+        for useful in [
+            frame(DATA, 0, 1),
+            frame(DATA, END_STREAM, 0),
+            frame(8, 0, 4),
+        ] {
             let mut frames = Frames::new(now);
             assert_eq!(frames.read(&many(&useful, 10 * BURST), now), Ok(()));
         }

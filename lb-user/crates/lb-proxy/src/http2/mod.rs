@@ -124,9 +124,8 @@ where
     let mut leaving: Option<Instant> = None;
     loop {
         let deadline = leaving.unwrap_or_else(|| {
-            let idle = client.gate.idle_since().map(|since| since + idle);
-            let silent = last.get() + silence;
-            idle.map_or(silent, |idle| idle.min(silent))
+            let since = client.gate.idle_since().unwrap_or_else(Instant::now);
+            (since + idle).min(last.get() + silence)
         });
         tokio::select! {
             ended = connection.as_mut() => {

@@ -33,7 +33,9 @@ pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         (None, None) => return Err(Refusal::Malformed),
         (None, Some(host)) if host.is_empty() => return Err(Refusal::Malformed),
         (None, Some(_)) => {}
-        (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => {
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) =>
+        {
             return Err(Refusal::Malformed);
         }
         (Some(authority), _) => {
@@ -41,7 +43,11 @@ pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
             headers.insert(HOST, host.map_err(|_not_a_value| Refusal::Malformed)?);
         }
     }
-    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let cookies: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if cookies.len() > 1 {
         let line = HeaderValue::from_bytes(&cookies.join(&b"; "[..]));
         headers.insert(COOKIE, line.map_err(|_not_a_value| Refusal::Malformed)?);
@@ -83,7 +89,11 @@ mod tests {
             ("GET", "https://u@a.example/", &[]),
             ("GET", "https://a.example/", &[("host", "b.example")]),
             ("GET", "/", &[("host", "a"), ("host", "a")]),
-            ("POST", "https://a/", &[("content-length", "1"), ("content-length", "1")]),
+            (
+                "POST",
+                "https://a/",
+                &[("content-length", "1"), ("content-length", "1")],
+            ),
         ] {
             let mut made = request(method, uri, headers);
             assert_eq!(make(&mut made), Err(Refusal::Malformed), "{method} {uri}");

@@ -4,6 +4,7 @@
 //! verified. With one the chain is, and, when the client asked for a name, the name too.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     sync::{
         Arc,
@@ -33,9 +34,10 @@ pub(crate) struct MemberTls {
     spec: PoolTlsSpec,
     certificate: Option<CertificateSpec>,
     /// Tells one from another: connections of one are not used by the other.
-    pub(crate) id: u64,
+    id: u64,
     any: TlsConnector,
     http1: TlsConnector,
+    names: RandomState,
 }
 
 impl std::fmt::Debug for MemberTls {
@@ -71,7 +73,14 @@ impl MemberTls {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             any: TlsConnector::from(Arc::new(config)),
             http1: TlsConnector::from(Arc::new(http1)),
+            names: RandomState::new(),
         }))
+    }
+
+    /// Stands for connections that may stand in for each other: of this pool's TLS, with equal
+    /// names asked for. The hash is keyed: no client can make two names alike.
+    pub(crate) fn key(&self, sni: Option<&str>, upgradable: bool) -> u64 {
+        self.names.hash_one((self.id, sni, upgradable))
     }
 
     /// Who makes connections; `upgradable` ones are HTTP/1.

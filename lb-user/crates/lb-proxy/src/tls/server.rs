@@ -59,9 +59,6 @@ pub(crate) fn server_config(
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = alpn(&listener.tls.alpn_protocols);
-    config
-        .alpn_protocols
-        .retain(|protocol| protocol != super::H2);
     config.ticketer = Arc::new(Tickets::new(seed, listener.id, &listener.tls));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;

@@ -1,12 +1,21 @@
-//! Connections to members: TCP from the right address, the PROXY header where the pool wants one.
+//! Connections to members: TCP from the right address, the PROXY header where the pool wants one,
+//! TLS where it wants that, and HTTP/1.1 or what ALPN came to.
+//!
+//! Left out on purpose: several exchanges at a time on one HTTP/2 connection. One at a time keeps
+//! accounts exact and clients apart; idle connections are shared as those of HTTP/1 are.
 
 use std::{io, sync::Arc, time::Duration};
 
-use hyper::client::conn::{http1, http1::SendRequest};
+use http::Request;
+use hyper::{
+    Response,
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
 use hyper_util::rt::TokioIo;
 use lb_model::enums::PoolProtocol;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{error::Elapsed, timeout},
 };
@@ -19,7 +28,12 @@ use super::{
 use crate::{
     config::{MemberConfig, PoolConfig},
     headers::Ends,
+    http2::Local,
+    tls::{H2, MemberTls},
 };
+
+/// Longest head of a member's answer in HTTP/2, in bytes.
+const HEAD_BYTES_MAX: u32 = 64 << 10;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -59,36 +73,115 @@ pub(crate) async fn tcp(
     Ok(stream)
 }
 
-/// A connection to a member that speaks HTTP/1.1.
+/// Who sends requests on a connection.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Http1(http1::SendRequest<Upload>),
+    Http2(http2::SendRequest<Upload>),
+}
+
+impl Sender {
+    pub(super) const fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    pub(super) async fn try_send_request(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+}
+
+/// A connection to a member that speaks HTTP.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(super) sender: SendRequest<Upload>,
+    pub(super) sender: Sender,
     pub(super) meter: Arc<Meter>,
 }
 
 impl Connected {
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        }
     }
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose<'a> {
+    /// The name the client asked us for.
+    pub(super) sni: Option<&'a str>,
+    /// It may become another protocol, which only HTTP/1 can.
+    pub(super) upgrade: bool,
 }
 
 pub(super) async fn http(
     pool: &PoolConfig,
     member: &MemberConfig,
     ends: Ends,
+    purpose: Purpose<'_>,
     deadline: Duration,
 ) -> Result<Connected, ConnectError> {
     let stream = tcp(pool, member, ends, deadline).await?;
     let meter = Arc::new(Meter::default());
     let stream = Metered::new(stream, Arc::clone(&meter));
-    let (sender, connection) = http1::Builder::new()
-        .handshake(TokioIo::new(stream))
-        .await?;
+    let sender = match &pool.tls {
+        None => http1(stream, member).await?,
+        Some(tls) => {
+            let connector = tls.connector(purpose.upgrade);
+            let name = MemberTls::name(purpose.sni, member.address.ip());
+            let stream = timeout(deadline, connector.connect(name, stream)).await??;
+            if stream.get_ref().1.alpn_protocol() == Some(H2) {
+                http2(stream, member).await?
+            } else {
+                http1(stream, member).await?
+            }
+        }
+    };
+    Ok(Connected { sender, meter })
+}
+
+async fn http1<S>(stream: S, member: &MemberConfig) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = TokioIo::new(stream);
+    let (sender, connection) = http1::Builder::new().handshake(stream).await?;
     let address = member.address;
     lb_telemetry::task::spawn_local("member connection", async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(member.addr = %address, %error, "member connection ended");
         }
     });
-    Ok(Connected { sender, meter })
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2<S>(stream: S, member: &MemberConfig) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(Local)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let address = member.address;
+    lb_telemetry::task::spawn_local("member connection", async move {
+        if let Err(error) = connection.await {
+            tracing::trace!(member.addr = %address, %error, "member connection ended");
+        }
+    });
+    Ok(Sender::Http2(sender))
 }

@@ -3,8 +3,8 @@
 use std::{future::Future, pin::pin, rc::Rc, time::Duration};
 
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri, Version,
-    header::{STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{HOST, STRICT_TRANSPORT_SECURITY, TE, WWW_AUTHENTICATE},
     request::Parts,
 };
 use hyper::{
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Download, Key, Upload,
     body::{Lease, Progress},
-    connect::{self, Connected},
+    connect::{self, Connected, Purpose},
     kept::Kept,
     tunnel,
 };
@@ -172,7 +172,12 @@ impl<'a> Exchange<'a> {
         if tied.is_none() {
             load.counters.balanced.increment();
         }
-        let shared = Key::shared(member);
+        let purpose = self.purpose();
+        let tls = pool.config.tls.as_ref();
+        let shared = Key {
+            tls: tls.map(|tls| tls.key(purpose.sni, purpose.upgrade)),
+            ..Key::shared(member)
+        };
         let key = match pool.config.protocol {
             PoolProtocol::Proxy | PoolProtocol::ProxyV2 => shared.of(self.client.number),
             _ => shared,
@@ -180,6 +185,14 @@ impl<'a> Exchange<'a> {
         self.note.pool.set(Some(pool.config.id));
         self.note.member.set(Some(member.id));
         Some(Chosen { index, key, load })
+    }
+
+    fn purpose(&self) -> Purpose<'_> {
+        let session = self.client.session.as_ref();
+        Purpose {
+            sni: session.and_then(|session| session.sni.as_deref()),
+            upgrade: self.upgrade.is_some(),
+        }
     }
 
     /// An idle connection: the client's own before anyone's.
@@ -202,7 +215,8 @@ impl<'a> Exchange<'a> {
         let deadline = self.listener.config.connect_timeout;
         counters.connects.increment();
         let begun = Instant::now();
-        match connect::http(pool, member, self.client.ends, deadline).await {
+        let ends = self.client.ends;
+        match connect::http(pool, member, ends, self.purpose(), deadline).await {
             Ok(connected) => {
                 counters.connect_time.note(begun.elapsed());
                 Some((chosen.key, connected))
@@ -230,7 +244,11 @@ impl<'a> Exchange<'a> {
         let before = (meter.sent.get(), meter.received.get());
         let busy = Busy::count(chosen.load);
         let progress = Progress::new(since);
-        let request = self.request_for_member(Upload::new(body, Rc::clone(&progress)));
+        let body = Upload::new(body, Rc::clone(&progress));
+        let mut request = self.request_for_member(body);
+        if connection.sender.is_http2() {
+            self.make_http2(&mut request, chosen.key);
+        }
         let sending = connection.sender.try_send_request(request);
         let patience = self.listener.config.member_timeout;
         let sent = within(patience, &progress, sending).await;
@@ -279,6 +297,36 @@ impl<'a> Exchange<'a> {
         }
         *request.headers_mut() = headers;
         request
+    }
+
+    /// A request for a member that speaks HTTP/2: its authority is in the target, and it may say
+    /// that trailers are understood.
+    fn make_http2(&self, request: &mut Request<Upload>, key: Key) {
+        *request.version_mut() = Version::HTTP_2;
+        let host = request.headers_mut().remove(HOST);
+        let host = host.as_ref().and_then(|host| host.to_str().ok());
+        let target = |authority: &str| {
+            Uri::builder()
+                .scheme("https")
+                .authority(authority)
+                .path_and_query(request.uri().path_and_query().map_or("/", |it| it.as_str()))
+                .build()
+                .ok()
+        };
+        let member = || target(&key.member.to_string());
+        if let Some(target) = host.and_then(target).or_else(member) {
+            *request.uri_mut() = target;
+        }
+        let asks = self.request.headers.get_all(TE).iter();
+        let mut asks = asks.filter_map(|value| value.to_str().ok());
+        if asks.any(|value| {
+            value
+                .split(',')
+                .any(|it| it.trim().eq_ignore_ascii_case("trailers"))
+        }) {
+            let headers = request.headers_mut();
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
     }
 
     fn answer(

@@ -26,6 +26,8 @@ pub(crate) struct Key {
     /// The one client connection it stays with: it began with that client's PROXY header, or the
     /// member has authenticated the connection. `None`: anyone's.
     pub(crate) owner: Option<u64>,
+    /// Of those in TLS: stands for how, under which certificate of ours and which name.
+    pub(crate) tls: Option<u64>,
 }
 
 impl Key {
@@ -35,6 +37,7 @@ impl Key {
             member: member.address,
             source: member.source,
             owner: None,
+            tls: None,
         }
     }
 
@@ -99,6 +102,7 @@ impl IdleConnections {
             idle.retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
             let shared = Key {
                 owner: None,
+                tls: None,
                 ..*key
             };
             wanted.contains(&shared) && !idle.is_empty()

@@ -15,12 +15,12 @@ use crate::{
     rig::{PORT, Rig, listener, pool},
 };
 
-struct Certificate {
-    spec: CertificateSpec,
-    der: CertificateDer<'static>,
+pub struct Certificate {
+    pub spec: CertificateSpec,
+    pub der: CertificateDer<'static>,
 }
 
-fn certificate(id: &str, hosts: &[&str]) -> anyhow::Result<Certificate> {
+pub fn certificate(id: &str, hosts: &[&str]) -> anyhow::Result<Certificate> {
     let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(hosts.clone())?;
     Ok(Certificate {
@@ -35,6 +35,26 @@ fn certificate(id: &str, hosts: &[&str]) -> anyhow::Result<Certificate> {
     })
 }
 
+type Unfinished = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+pub fn speaking(
+    all: &[&Certificate],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> anyhow::Result<Unfinished> {
+    let mut roots = RootCertStore::empty();
+    for certificate in all {
+        roots.add(certificate.der.clone())?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots))
+}
+
+pub fn trusting(all: &[&Certificate]) -> anyhow::Result<ClientConfig> {
+    Ok(speaking(all, rustls::ALL_VERSIONS)?.with_no_client_auth())
+}
+
 /// Connects with `name` in SNI, trusting `all`; the certificate that was shown.
 async fn shown(
     rig: &Rig,
@@ -42,16 +62,8 @@ async fn shown(
     all: &[&Certificate],
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> anyhow::Result<(TlsStream<TcpStream>, CertificateDer<'static>)> {
-    let mut roots = RootCertStore::empty();
-    for certificate in all {
-        roots.add(certificate.der.clone())?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut config = speaking(all, versions)?.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TcpStream::connect(rig.at(PORT)).await?;
     let name = ServerName::try_from(name.to_owned())?;
     let stream = TlsConnector::from(Arc::new(config))
