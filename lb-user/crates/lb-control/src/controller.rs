@@ -62,8 +62,8 @@ pub(crate) struct Memory {
     declared: HashMap<String, (Instant, CapabilitySet)>,
     /// What each host has that the database does not know, as it was written down last.
     pub(crate) orphans: HashMap<String, BTreeMap<LoadBalancerId, u64>>,
-    /// Of which of those it was asked to tell more.
-    pub(crate) asked_of: BTreeSet<(String, LoadBalancerId)>,
+    /// When each of them was last asked to tell of one of those; `None`: it has told.
+    pub(crate) asked_of: HashMap<(String, LoadBalancerId), Option<Instant>>,
     /// Load balancers whose specification cannot be built, by the generation this was told for.
     pub(crate) unbuildable: HashMap<LoadBalancerId, u64>,
 }

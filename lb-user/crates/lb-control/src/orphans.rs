@@ -5,11 +5,15 @@
 //! go (`lbaas orphans`); only then is the host told to take it down. The host is asked whose it is and
 //! which addresses it has, so that nobody else is given them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lb_model::id::LoadBalancerId;
 use lb_store::OrphanFacts;
 use lb_wire::message::{SyncRequest, SyncResponse};
+use tokio::time::Instant;
 
 use crate::{
     controller::{Controller, Memory},
@@ -18,6 +22,8 @@ use crate::{
 
 /// Most of them that a host is asked about at once.
 const DESCRIBED_AT_ONCE: usize = 256;
+/// Before a host is asked again that has not told.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 impl Memory {
     pub(crate) fn has_orphans(&self, host: &str) -> bool {
@@ -41,6 +47,8 @@ impl Controller {
                     .collect(),
             };
             self.store.describe_orphan(&facts).await?;
+            let key = (request.host.clone(), told.id);
+            self.memory().asked_of.insert(key, None);
         }
         Ok(())
     }
@@ -62,15 +70,36 @@ impl Controller {
             .filter(|id| request.known.contains_key(id));
         response.gone.extend(due);
         let mut memory = self.memory();
-        let unasked = orphans.keys().filter(|id| {
-            let key = (request.host.clone(), **id);
-            !memory.asked_of.contains(&key)
-        });
-        response.describe = unasked.take(DESCRIBED_AT_ONCE).copied().collect();
-        let asked = response.describe.iter();
-        let asked: Vec<_> = asked.map(|id| (request.host.clone(), *id)).collect();
-        memory.asked_of.extend(asked);
+        for id in orphans.keys() {
+            let key = (request.host.clone(), *id);
+            // An answer may be lost on its way, and an agent of an older version never tells.
+            let asked = memory.asked_of.get(&key);
+            let due = match asked {
+                None => true,
+                Some(asked) => asked.is_some_and(|asked| asked.elapsed() >= ASK_AGAIN),
+            };
+            if due && response.describe.len() < DESCRIBED_AT_ONCE {
+                response.describe.push(*id);
+                memory.asked_of.insert(key, Some(Instant::now()));
+            }
+        }
         Ok(response)
+    }
+
+    /// Nothing is left of these on the host, and the database knows none of them.
+    pub(crate) async fn orphans_removed(
+        &self,
+        host: &str,
+        ids: &[LoadBalancerId],
+    ) -> Result<(), ControlError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.store.forget_orphans(host, ids).await?;
+        if let Some(them) = self.memory().orphans.get_mut(host) {
+            them.retain(|id, _| !ids.contains(id));
+        }
+        Ok(())
     }
 
     /// What the host has of load balancers that are not in the database, or is still taking down.
@@ -89,8 +118,8 @@ impl Controller {
             // Read, not remembered: another server may have made it a moment ago.
             let heads = self.store.heads_of(&unknown).await?;
             let there: BTreeSet<LoadBalancerId> = heads.iter().map(|head| head.id).collect();
-            let unknown = request.known.iter();
-            orphans.extend(unknown.filter(|(id, _)| !there.contains(id)));
+            let unknown = unknown.iter().filter(|id| !there.contains(id));
+            orphans.extend(unknown.filter_map(|id| Some((*id, *request.known.get(id)?))));
         }
         let memory = self.memory();
         if let Some(before) = memory.orphans.get(&request.host) {
@@ -128,7 +157,7 @@ impl Controller {
         let mut memory = self.memory();
         memory
             .asked_of
-            .retain(|(of, id)| of != host || orphans.contains_key(id));
+            .retain(|(of, id), _| of != host || orphans.contains_key(id));
         memory.orphans.insert(host.to_owned(), orphans.clone());
         Ok(())
     }

@@ -26,9 +26,13 @@ impl Controller {
     pub(crate) async fn fold(&self, request: &ReportRequest) -> Result<(), ControlError> {
         let takes_new = self.is_placed_on(&request.host).await?;
         // Another server may have been asked for the end a moment ago: read, not remembered.
-        for head in self.store.heads_of(&request.removed).await? {
-            self.removed(&request.host, takes_new, &head).await?;
+        let ending = self.store.heads_of(&request.removed).await?;
+        for head in &ending {
+            self.removed(&request.host, takes_new, head).await?;
         }
+        let mut unknown = request.removed.clone();
+        unknown.retain(|id| ending.iter().all(|head| head.id != *id));
+        self.orphans_removed(&request.host, &unknown).await?;
         let heads = self.heads_reported(request).await?;
         let mut carried = Vec::with_capacity(request.load_balancers.len());
         for some in request.load_balancers.chunks(FOLDED_AT_ONCE) {

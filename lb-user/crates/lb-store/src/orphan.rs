@@ -103,15 +103,23 @@ impl Store {
                 .await?;
         }
         for id in before.iter().filter(|id| !orphans.contains_key(id)) {
-            query(DELETE)
-                .bind(id.to_string())
-                .bind(host)
-                .execute(&mut transaction)
-                .await?;
-            query(FREE)
-                .bind(id.to_string())
-                .execute(&mut transaction)
-                .await?;
+            forget(&mut transaction, host, *id).await?;
+        }
+        self.commit(transaction).await
+    }
+
+    /// Nothing is left of these on a host.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_orphans(
+        &self,
+        host: &str,
+        ids: &[LoadBalancerId],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin_write().await?;
+        for id in ids {
+            forget(&mut transaction, host, *id).await?;
         }
         self.commit(transaction).await
     }
@@ -218,6 +226,23 @@ impl OrphanRegistry {
     pub async fn close(self) {
         self.0.close().await;
     }
+}
+
+async fn forget(
+    transaction: &mut Transaction,
+    host: &str,
+    id: LoadBalancerId,
+) -> Result<(), StoreError> {
+    query(DELETE)
+        .bind(id.to_string())
+        .bind(host)
+        .execute(&mut *transaction)
+        .await?;
+    query(FREE)
+        .bind(id.to_string())
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 async fn confirm(transaction: &mut Transaction, id: LoadBalancerId) -> Result<bool, StoreError> {

@@ -60,7 +60,8 @@ async fn failovers_that_a_host_has_counted_and_the_database_forgot_do_not_swallo
 async fn an_orphan_is_kept_listed_and_taken_down_when_an_operator_says_so() {
     let world = World::new(NEVER).await;
     let id = LoadBalancerId(Uuid::new_v4());
-    let known = || BTreeMap::from([(id, 5)]);
+    let of_ours = world.create(json!({})).await;
+    let known = || BTreeMap::from([(id, 5), (of_ours, 1)]);
     let response = sync(&world, sync_request(HOST, known(), BTreeSet::new())).await;
     assert_eq!(response.describe, [id]);
     assert!(response.gone.is_empty() && response.changed.is_empty());
@@ -91,18 +92,18 @@ async fn an_orphan_is_kept_listed_and_taken_down_when_an_operator_says_so() {
         .await
         .unwrap();
     assert_eq!((orphans[0].id, orphans[0].host.as_str()), (id, HOST));
+    assert_eq!(orphans.len(), 1);
     assert!(!held.is_finished(), "kept");
 
     assert!(world.store.confirm_orphan(id).await.unwrap());
     assert_eq!(held.await.unwrap().unwrap().unwrap().gone, [id]);
     // Until nothing is left of it, it is listed and its addresses are not given to others.
-    let leaving = sync_request(HOST, BTreeMap::new(), BTreeSet::from([id]));
+    let leaving = sync_request(HOST, BTreeMap::from([(of_ours, 1)]), BTreeSet::from([id]));
     let waits = tokio::time::timeout(Duration::from_millis(100), world.controller.sync(leaving));
     assert!(waits.await.is_err());
     assert_eq!(world.store.orphans().await.unwrap().len(), 1);
-    let done = sync_request(HOST, BTreeMap::new(), BTreeSet::new());
-    let waits = tokio::time::timeout(Duration::from_millis(100), world.controller.sync(done));
-    assert!(waits.await.is_err());
+    let told = report_request(HOST, Vec::new(), vec![id]);
+    world.controller.report(told).await.unwrap();
     assert!(world.store.orphans().await.unwrap().is_empty());
 }
 

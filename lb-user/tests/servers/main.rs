@@ -1,0 +1,8 @@
+//! Processes of `lbaas` on real databases, with a simulated agent that speaks the real protocol.
+
+#[cfg(test)]
+mod backup;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod process;
