@@ -15,6 +15,7 @@ use std::{
 
 use lb_model::{
     id::LoadBalancerId,
+    secret::Secret,
     spec::{ListenerReport, LoadBalancerSpec},
 };
 use lb_plan::datapath::{Allocations, Health};
@@ -39,6 +40,11 @@ impl Disk {
         lb_sys::unix::private_dir(&dir.join("specs"))?;
         let key = HostKey::load_or_create(&dir)?;
         Ok(Self { dir, key })
+    }
+
+    /// What TLS session tickets of a load balancer are sealed under, at both of its amphorae.
+    pub(crate) fn ticket_seed(&self, of: LoadBalancerId) -> Option<Secret> {
+        self.key.ticket_seed(of)
     }
 
     /// All specs, one file each. One that cannot be read, or does not open with the key of this

@@ -13,8 +13,10 @@ use std::{
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hkdf::{HKDF_SHA256, Prk, Salt},
     rand,
 };
+use lb_model::{id::LoadBalancerId, secret::Secret};
 
 use crate::{Error, Result, desired::write_private};
 
@@ -25,9 +27,12 @@ const KEY_BYTES: usize = 32;
 /// First byte of a sealed file; never `{`, so that plain JSON is told apart.
 const VERSION: u8 = 1;
 
-/// Its `Debug` names the algorithm only.
+/// Its `Debug` names the algorithms only.
 #[derive(Debug)]
-pub(crate) struct HostKey(RandomizedNonceKey);
+pub(crate) struct HostKey {
+    files: RandomizedNonceKey,
+    seeds: Prk,
+}
 
 impl HostKey {
     /// Reads the key in `dir`, or makes it.
@@ -41,15 +46,28 @@ impl HostKey {
             path: path.clone(),
             source,
         })?;
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes)
-            .map(Self)
-            .map_err(|_unspecified| refused(&path, "is not a key of 32 bytes"))
+        let files = RandomizedNonceKey::new(&AES_256_GCM, &bytes)
+            .map_err(|_unspecified| refused(&path, "is not a key of 32 bytes"))?;
+        let seeds = Salt::new(HKDF_SHA256, b"lbaas ticket seeds").extract(&bytes);
+        Ok(Self { files, seeds })
+    }
+
+    /// What the amphorae of a load balancer derive the keys of TLS session tickets from: the same
+    /// for both of a pair, and after every restart.
+    pub(crate) fn ticket_seed(&self, of: LoadBalancerId) -> Option<Secret> {
+        let mut seed = [0; KEY_BYTES];
+        let name = of.to_string();
+        let info = [name.as_bytes()];
+        let seeds = self.seeds.expand(&info, HKDF_SHA256).ok()?;
+        seeds.fill(&mut seed).ok()?;
+        let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Secret::new(hex))
     }
 
     /// Encrypts in place what is to be stored at `path`.
     pub(crate) fn seal(&self, path: &Path, mut plain: Vec<u8>) -> Result<Vec<u8>> {
         let (nonce, tag) = self
-            .0
+            .files
             .seal_in_place_separate_tag(name(path), &mut plain)
             .map_err(|_unspecified| refused(path, "cannot be encrypted"))?;
         Ok([&[VERSION][..], nonce.as_ref(), &plain, tag.as_ref()].concat())
@@ -64,7 +82,7 @@ impl HostKey {
         let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(closed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_unspecified| closed())?;
         let mut bytes = rest.to_vec();
-        let opened = self.0.open_in_place(nonce, name(path), &mut bytes);
+        let opened = self.files.open_in_place(nonce, name(path), &mut bytes);
         let length = opened.map_err(|_unspecified| closed())?.len();
         bytes.truncate(length);
         Ok(bytes)

@@ -52,7 +52,7 @@ impl Carrier {
                 .tell(Command::Configure(Arc::new(AmphoraConfig {
                     amphora_id: slot.id,
                     load_balancer: (*self.spec).clone(),
-                    ticket_seed: None,
+                    ticket_seed: self.host.disk.ticket_seed(self.spec.id),
                 })));
         }
     }

@@ -94,6 +94,15 @@ wire_enum!(
 
 /// What this version's data path can do.
 const DATA_PATH: &[Capability] = &[
+    Capability::ClientAuthentication,
+    Capability::TlsCiphers,
+    Capability::TlsVersions,
+    Capability::AlpnHttp2Only,
+    Capability::Hsts,
+    Capability::InsertClientAddress,
+    Capability::InsertClientCertificate,
+    Capability::MemberTls,
+    Capability::L7ClientCertificate,
     Capability::MonitorHttps,
     Capability::MonitorPing,
     Capability::MonitorTlsHello,

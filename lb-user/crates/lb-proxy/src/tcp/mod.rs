@@ -5,18 +5,25 @@
 //! cannot be reached another is tried, as many times as for HTTP. `timeout_tcp_inspect` delays
 //! nothing: Octavia renders HAProxy's `inspect-delay` without a rule that would wait for content.
 
+mod encrypted;
 mod relay;
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::client::TlsStream;
 
 use crate::{
     balance::Busy,
+    config::{MemberConfig, PoolConfig},
     counters::OpenConnection,
     headers::Ends,
     persistence::{Learned, Persistence},
-    upstream::connect,
+    tls::MemberTls,
+    upstream::connect::{self, ConnectError},
     view::{ListenerView, PoolView},
     worker::Worker,
 };
@@ -62,7 +69,12 @@ pub(crate) async fn serve(
         member: listener.config.member_timeout,
     };
     let member = &busy.0.counters;
-    let ended = relay::run(&worker.pipes, down, up, times, &listener.counters, member).await;
+    let ended = match up {
+        Up::Plain(up) => {
+            relay::run(&worker.pipes, down, up, times, &listener.counters, member).await
+        }
+        Up::Tls(up) => encrypted::run(down, *up, times, &listener.counters, member).await,
+    };
     match ended {
         relay::End::Whole | relay::End::Idle => {}
         relay::End::Client => member.client_aborts.increment(),
@@ -73,13 +85,36 @@ pub(crate) async fn serve(
     drop(open);
 }
 
+/// A connection to a member.
+enum Up {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects, and speaks TLS where the pool wants it; no protocol of a client's is known, so that of
+/// HTTP/1 is offered.
+async fn connect(
+    pool: &PoolConfig,
+    member: &MemberConfig,
+    ends: Ends,
+    deadline: Duration,
+) -> Result<Up, ConnectError> {
+    let stream = connect::tcp(pool, member, ends, deadline).await?;
+    let Some(tls) = &pool.tls else {
+        return Ok(Up::Plain(stream));
+    };
+    let name = MemberTls::name(None, member.address.ip());
+    let handshake = tls.connector(true).connect(name, stream);
+    Ok(Up::Tls(Box::new(timeout(deadline, handshake).await??)))
+}
+
 /// A connection to a member of the pool.
 async fn reach(
     worker: &Worker,
     listener: &ListenerView,
     pool: &PoolView,
     ends: Ends,
-) -> Option<(TcpStream, Busy)> {
+) -> Option<(Up, Busy)> {
     let source = match &pool.config.persistence {
         Persistence::SourceIp(source) => Some(source),
         Persistence::None | Persistence::HttpCookie | Persistence::AppCookie { .. } => None,
@@ -104,7 +139,7 @@ async fn reach(
         // It counts from now on: what is being connected is load as well.
         let busy = Busy::count(load);
         let begun = Instant::now();
-        match connect::tcp(&pool.config, member, ends, listener.config.connect_timeout).await {
+        match connect(&pool.config, member, ends, listener.config.connect_timeout).await {
             Ok(stream) => {
                 counters.connect_time.note(begun.elapsed());
                 if let Some(key) = key.filter(|_| tie.is_none())

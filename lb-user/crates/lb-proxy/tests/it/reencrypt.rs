@@ -426,3 +426,22 @@ async fn clients_are_asked_for_certificates_checked_and_told_of() -> anyhow::Res
     assert_eq!(ask(&rig, Some(&good)).await?, 200);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_tcp_listener_encrypts_towards_members_too() -> anyhow::Result<()> {
+    let authority = Authority::new("members")?;
+    let member = TlsMember::start(&authority.signs("m", "m.test", 1)?, None).await?;
+    let tls = PoolTlsSpec {
+        ca: Some(authority.pem()),
+        ..PoolTlsSpec::default()
+    };
+    let (mut rig, _) = rig(member.address, tls, &[]).await?;
+    rig.spec.listeners[0].protocol = ListenerProtocol::Tcp;
+    rig.spec.pools[0].protocol = lb_model::enums::PoolProtocol::Tcp;
+    rig.apply().await?;
+    let mut client = rig.client().await?;
+    assert_eq!(client.get("/").await?.code, 200);
+    assert_eq!(client.get("/").await?.code, 200);
+    assert_eq!(member.seen()[0].alpn.as_deref(), Some(&b"http/1.1"[..]));
+    Ok(())
+}
