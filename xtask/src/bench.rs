@@ -1,6 +1,7 @@
 //! Benchmarks. Each prints a table, and with `--json` one object a row.
 
 mod api;
+mod l7;
 mod row;
 
 use clap::Subcommand;
@@ -10,10 +11,13 @@ pub enum Bench {
     /// The REST API: requests per second and latency, on SQLite and PostgreSQL, with one and two
     /// server processes.
     Api(api::ApiArgs),
+    /// The amphora: CPU per request, latency and memory, beside HAProxy and nginx.
+    L7(l7::L7Args),
 }
 
 pub fn bench(which: &Bench) -> anyhow::Result<()> {
     match which {
         Bench::Api(args) => api::run(args),
+        Bench::L7(args) => l7::run(args),
     }
 }

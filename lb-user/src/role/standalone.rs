@@ -55,6 +55,7 @@ pub(super) fn run(path: &Path, workers: NonZeroUsize) -> Result<(), Failure> {
     lb_proxy::run(lb_proxy::AmphoraArgs {
         control: control.into(),
         heartbeat: None,
+        sctp: Vec::new(),
         workers,
     })
     .map_err(Failure::failed)

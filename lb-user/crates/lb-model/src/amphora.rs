@@ -30,6 +30,21 @@ pub struct AmphoraConfig {
     /// The amphorae of a load balancer have the same. `None`: tickets are one process's own.
     #[serde(default)]
     pub ticket_seed: Option<Secret>,
+    /// Where requests and connections are logged; `None`: nowhere.
+    #[serde(default)]
+    pub flow_log: Option<FlowLog>,
+}
+
+/// Where the tenant flow log goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowLog {
+    /// Appended to this file.
+    File(String),
+    /// To the syslog that listens on this Unix socket.
+    Syslog(String),
+    /// To systemd's journal.
+    Journal,
 }
 
 /// Agent to amphora.

@@ -28,6 +28,7 @@ mod listen;
 mod log;
 mod persistence;
 mod process;
+mod prometheus;
 mod reply;
 mod request;
 mod state;

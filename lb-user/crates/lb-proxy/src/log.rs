@@ -1,10 +1,126 @@
-//! What is known of a request when it has been answered.
+//! The tenant flow log: a line a request (or a TCP connection), in Octavia's order of fields.
+//!
+//! ```text
+//! project lb listener client port time "request" status bytes_read bytes_uploaded \
+//!     verify "dn" pool:listener member total_ms termination
+//! ```
+//!
+//! A worker writes lines into a buffer of its own; full, or after [`FLUSH_PERIOD`], it goes to the
+//! thread that writes the log. When that thread is behind by [`BATCHES_MAX`] buffers, lines are
+//! dropped and counted: a slow disk or syslog never holds up a request.
 
-use std::cell::Cell;
+mod line;
+mod sink;
 
-use lb_model::id::{MemberId, PoolId};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use crate::upstream::Cookie;
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use lb_model::{
+    amphora::FlowLog,
+    id::{ListenerId, MemberId, PoolId},
+};
+use tokio::time::Instant;
+
+pub(crate) use self::line::Line;
+use self::sink::Sink;
+use crate::{connection::Client, counters::Counter, upstream::Cookie};
+
+/// A buffer that has grown to this goes out.
+const BATCH_BYTES: usize = 32 << 10;
+/// Buffers that may wait for the writing thread.
+const BATCHES_MAX: usize = 64;
+/// A line waits at most this long in its worker.
+pub(crate) const FLUSH_PERIOD: Duration = Duration::from_millis(250);
+
+/// The log of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    /// Whose it is, as the lines begin.
+    pub(crate) owner: Arc<str>,
+    batches: SyncSender<Vec<u8>>,
+    pub(crate) dropped: Arc<Counter>,
+}
+
+impl Log {
+    /// Opens the log and starts its thread, which ends with the last clone.
+    pub(crate) fn open(target: &FlowLog, owner: &str) -> std::io::Result<Self> {
+        let mut sink = Sink::open(target)?;
+        let (batches, queue) = sync_channel::<Vec<u8>>(BATCHES_MAX);
+        thread::Builder::new()
+            .name("flow-log".to_owned())
+            .spawn(move || {
+                for batch in queue {
+                    if let Err(error) = sink.write(&batch) {
+                        tracing::warn!(%error, "lines of the flow log are lost");
+                    }
+                }
+            })?;
+        Ok(Self {
+            owner: owner.into(),
+            batches,
+            dropped: Arc::default(),
+        })
+    }
+}
+
+/// One worker's end of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    log: RefCell<Option<Log>>,
+    buffer: RefCell<Vec<u8>>,
+}
+
+impl Writer {
+    /// Lines go there from now on.
+    pub(crate) fn set(&self, log: Option<&Log>) {
+        self.flush();
+        *self.log.borrow_mut() = log.cloned();
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.log.borrow().is_some()
+    }
+
+    pub(crate) fn write(&self, line: &Line<'_>) {
+        let log = self.log.borrow();
+        let Some(log) = &*log else {
+            return;
+        };
+        let mut buffer = self.buffer.borrow_mut();
+        line.append(&log.owner, &mut buffer);
+        if buffer.len() >= BATCH_BYTES {
+            send(log, std::mem::take(&mut buffer));
+        }
+    }
+
+    /// What has gathered goes out.
+    pub(crate) fn flush(&self) {
+        let mut buffer = self.buffer.borrow_mut();
+        if let Some(log) = &*self.log.borrow()
+            && !buffer.is_empty()
+        {
+            send(log, std::mem::take(&mut buffer));
+        }
+    }
+}
+
+fn send(log: &Log, batch: Vec<u8>) {
+    if let Err(unsent) = log.batches.try_send(batch) {
+        let (std::sync::mpsc::TrySendError::Full(batch)
+        | std::sync::mpsc::TrySendError::Disconnected(batch)) = unsent;
+        let lines = batch.iter().filter(|&&byte| byte == b'\n').count();
+        log.dropped.add(lines as u64);
+    }
+}
 
 /// Noted while a request is on its way.
 #[derive(Debug, Default)]
@@ -12,4 +128,92 @@ pub(crate) struct Note {
     pub(crate) pool: Cell<Option<PoolId>>,
     pub(crate) member: Cell<Option<MemberId>>,
     pub(crate) cookie: Cell<Cookie>,
+    /// Of the body.
+    pub(crate) uploaded: Cell<u64>,
+    /// Who ended it, and when: HAProxy's first two letters.
+    pub(crate) state: Cell<Option<[u8; 2]>>,
+}
+
+/// A request that will be a line when it has been answered.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    client: Rc<Client>,
+    listener: ListenerId,
+    note: Rc<Note>,
+    begun: Instant,
+    wall: SystemTime,
+    method: Method,
+    target: Uri,
+    version: Version,
+    head_bytes: u64,
+    status: StatusCode,
+    sent: u64,
+}
+
+impl Entry {
+    pub(crate) fn begin<B>(
+        client: &Rc<Client>,
+        listener: ListenerId,
+        note: &Rc<Note>,
+        request: &http::Request<B>,
+    ) -> Self {
+        let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
+        Self {
+            client: Rc::clone(client),
+            listener,
+            note: Rc::clone(note),
+            begun: Instant::now(),
+            wall: SystemTime::now(),
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            version: request.version(),
+            head_bytes: line as u64 + head_bytes(request.headers()),
+            status: StatusCode::OK,
+            sent: 0,
+        }
+    }
+
+    /// The answer's head goes out.
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let reason = status.canonical_reason().unwrap_or_default().len();
+        self.status = status;
+        self.sent = (15 + reason) as u64 + head_bytes(headers);
+    }
+
+    /// A part of the answer's body goes out.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// It ended for this reason, unless another was told before.
+    pub(crate) fn ended(&self, state: [u8; 2]) {
+        self.note.state.set(self.note.state.get().or(Some(state)));
+    }
+
+    pub(crate) fn write(&self) {
+        let session = self.client.session.as_ref();
+        self.client.worker.log.write(&Line {
+            listener: self.listener,
+            client: self.client.ends.client,
+            time: self.wall,
+            request: Some((&self.method, &self.target, self.version)),
+            status: self.status.as_u16(),
+            read: self.sent,
+            uploaded: self.head_bytes + self.note.uploaded.get(),
+            session,
+            pool: self.note.pool.get(),
+            member: self.note.member.get(),
+            total: self.begun.elapsed(),
+            state: self.note.state.get().unwrap_or(*b"--"),
+            cookie: self.note.cookie.get(),
+        });
+    }
+}
+
+/// Of headers and the empty line behind them.
+fn head_bytes(headers: &HeaderMap) -> u64 {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() as u64 + 2
 }

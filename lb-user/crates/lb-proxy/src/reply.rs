@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::{
     gate::GateState,
+    log::Entry,
     upstream::{Download, DownloadError},
 };
 
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) struct Reply {
     content: Content,
     gate: Option<Arc<GateState>>,
+    entry: Option<Box<Entry>>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,16 @@ impl Reply {
         Self {
             content: Content::Member(Box::new(download)),
             gate: None,
+            entry: None,
+        }
+    }
+
+    /// An answer of our own that is no page.
+    pub(crate) fn text(text: String) -> Self {
+        Self {
+            content: Content::Own(Some(text.into())),
+            gate: None,
+            entry: None,
         }
     }
 
@@ -41,7 +53,13 @@ impl Reply {
         Self {
             content: Content::Own(content),
             gate: None,
+            entry: None,
         }
+    }
+
+    /// Becomes a line of the flow log when this answer has gone.
+    pub(crate) fn logs(&mut self, entry: Entry) {
+        self.entry = Some(Box::new(entry));
     }
 
     /// The gate is told when this answer has gone.
@@ -55,6 +73,12 @@ impl Drop for Reply {
         if let Some(gate) = &self.gate {
             gate.settle();
         }
+        if let Some(entry) = &self.entry {
+            if !self.is_end_stream() {
+                entry.ended(*b"CD");
+            }
+            entry.write();
+        }
     }
 }
 
@@ -66,12 +90,20 @@ impl Body for Reply {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        match &mut self.content {
+        let polled = match &mut self.content {
             Content::Own(content) => {
                 Poll::Ready(content.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Content::Member(download) => Pin::new(download.as_mut()).poll_frame(cx),
+        };
+        if let (Some(entry), Poll::Ready(Some(frame))) = (&mut self.entry, &polled) {
+            match frame {
+                Ok(frame) => entry.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Err(DownloadError::Broken(_)) => entry.ended(*b"SD"),
+                Err(DownloadError::Silent) => entry.ended(*b"sD"),
+            }
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

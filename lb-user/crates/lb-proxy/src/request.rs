@@ -4,6 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use lb_model::enums::ListenerProtocol;
 
 use crate::{
     config::Action,
@@ -11,7 +12,8 @@ use crate::{
     gate::{GateState, PLACEHOLDER_METHOD, Refusal},
     headers,
     l7::RequestFields,
-    log::Note,
+    log::{Entry, Note},
+    prometheus,
     reply::{self, Reply},
     upstream::{Exchange, forward},
     view::ListenerView,
@@ -21,10 +23,20 @@ use crate::{
 pub(crate) async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Response<Reply> {
     let answering = Answering::begin(&client.gate);
     let (listener, is_listed) = client.listener();
-    let mut response = decide(&client, &listener, request).await;
+    let note = Rc::<Note>::default();
+    let logging = client.worker.log.is_on();
+    let entry = logging.then(|| Entry::begin(&client, listener.config.id, &note, &request));
+    let counters = &listener.counters;
+    counters.requests.increment();
+    let mut response = decide(&client, &listener, &note, request).await;
+    counters.answers.count(response.status());
     let fault = response.extensions_mut().remove::<Fault>();
     if fault.is_some() {
-        listener.counters.request_failed();
+        counters.request_failed();
+    }
+    if let Some(mut entry) = entry {
+        entry.answered(response.status(), response.headers());
+        response.body_mut().logs(entry);
     }
     let leaves = client.worker.is_leaving() || !is_listed;
     if client.session.as_ref().is_some_and(|session| session.h2) {
@@ -78,6 +90,7 @@ enum Fault {
 async fn decide(
     client: &Rc<Client>,
     listener: &ListenerView,
+    note: &Rc<Note>,
     request: Request<Incoming>,
 ) -> Response<Reply> {
     if request.method().as_str() == PLACEHOLDER_METHOD {
@@ -85,29 +98,43 @@ async fn decide(
             .gate
             .refusal()
             .map_or(StatusCode::BAD_REQUEST, Refusal::status);
+        note.state.set(Some(refused_state(status)));
         return failed(client, status, Fault::Client);
     }
+    let counters = &listener.counters;
     let (mut parts, body) = request.into_parts();
+    if listener.config.protocol == ListenerProtocol::Prometheus {
+        counters.intercepted.increment();
+        return prometheus::answer(&client.worker, &parts);
+    }
     let pool_id = match action(client, listener, &parts) {
-        Some(Action::Reject) => return reply::status(StatusCode::FORBIDDEN),
+        Some(Action::Reject) => {
+            counters.denied.increment();
+            note.state.set(Some(*b"PR"));
+            return reply::status(StatusCode::FORBIDDEN);
+        }
         Some(Action::RedirectToUrl { location, code }) => {
+            counters.intercepted.increment();
+            note.state.set(Some(*b"LR"));
             return reply::redirect(*code, location.clone());
         }
         Some(Action::RedirectPrefix { prefix, code }) => {
+            counters.intercepted.increment();
+            note.state.set(Some(*b"LR"));
             return prefixed(client, &parts, prefix, *code);
         }
         Some(Action::Pool(id)) => Some(*id),
         None => listener.config.default_pool,
     };
     let Some(pool) = pool_id.and_then(|id| listener.pool(id)) else {
+        note.state.set(Some(*b"SC"));
         return failed(client, StatusCode::SERVICE_UNAVAILABLE, Fault::Service);
     };
     let upgrade = headers::asks_for_websocket(&parts.headers)
         .then(|| parts.extensions.remove::<OnUpgrade>())
         .flatten();
-    let note = Note::default();
     let exchange = Exchange {
-        note: &note,
+        note,
         client,
         listener,
         pool,
@@ -119,9 +146,24 @@ async fn decide(
         Ok(response) => response,
         // The client's own fault is told as such, even where it shows as a failed forward.
         Err(failure) => match client.gate.broken_body() {
-            Some(refusal) => failed(client, refusal.status(), Fault::Client),
-            None => failed(client, failure.status(), Fault::Service),
+            Some(refusal) => {
+                note.state.set(Some(refused_state(refusal.status())));
+                failed(client, refusal.status(), Fault::Client)
+            }
+            None => {
+                note.state.set(Some(failure.state()));
+                failed(client, failure.status(), Fault::Service)
+            }
         },
+    }
+}
+
+/// How the log tells a request that was refused.
+fn refused_state(status: StatusCode) -> [u8; 2] {
+    if status == StatusCode::REQUEST_TIMEOUT {
+        *b"cR"
+    } else {
+        *b"PR"
     }
 }
 

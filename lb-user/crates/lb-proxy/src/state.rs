@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lb_model::amphora::{AmphoraConfig, FromAmphora, ListenerFailure, ToAmphora};
+use lb_model::amphora::{AmphoraConfig, FlowLog, FromAmphora, ListenerFailure, ToAmphora};
 use lb_probe::{monitor, schedule::Prober, sctp::SctpSockets};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -19,6 +19,7 @@ use crate::{
     config::{self, Compiled, Snapshot, TlsCache},
     counters::{Connections, Metrics},
     listen,
+    log::Log,
     persistence::{self, Book, Learned},
     worker::Order,
 };
@@ -33,6 +34,7 @@ pub(crate) struct State {
     connections: Arc<Connections>,
     prober: Prober,
     metrics: Arc<Metrics>,
+    log: Option<(FlowLog, Log)>,
     ties: Book,
     tls: TlsCache,
     listening: HashSet<SocketAddr>,
@@ -46,6 +48,7 @@ impl State {
     pub(crate) fn new(workers: Vec<mpsc::Sender<Order>>, connections: Arc<Connections>) -> Self {
         Self {
             metrics: Arc::default(),
+            log: None,
             ties: Book::default(),
             workers,
             connections,
@@ -153,6 +156,7 @@ impl State {
             tls,
         } = config::compile(config, &self.prober, &self.tls);
         self.tls = tls;
+        snapshot.log = self.log_of(config);
         let open = self.open_missing(&mut snapshot, &mut failures);
         if !self.apply(snapshot, open).await {
             tracing::error!(generation, "a worker does not take the configuration");
@@ -171,6 +175,26 @@ impl State {
             generation,
             failures,
         })
+    }
+
+    /// The flow log, opened once and kept while it stays the same.
+    fn log_of(&mut self, config: &AmphoraConfig) -> Option<Log> {
+        let target = config.flow_log.as_ref()?;
+        if let Some((_, log)) = self.log.as_ref().filter(|(open, _)| open == target) {
+            return Some(log.clone());
+        }
+        let spec = &config.load_balancer;
+        let owner = format!("{} {}", spec.project_id, spec.id);
+        match Log::open(target, &owner) {
+            Ok(log) => {
+                self.log = Some((target.clone(), log.clone()));
+                Some(log)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the flow log cannot be opened");
+                None
+            }
+        }
     }
 
     /// Opens sockets for addresses that are new, one a worker; a listener that gets none fails.

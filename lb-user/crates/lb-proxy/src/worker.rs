@@ -24,6 +24,7 @@ use crate::{
     counters::{Connections, Metrics},
     heartbeat::Pulse,
     l7::Scratch,
+    log,
     persistence::Learned,
     tcp::Pipes,
     upstream::IdleConnections,
@@ -65,6 +66,7 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pub(crate) idle: IdleConnections,
     pub(crate) pipes: Pipes,
+    pub(crate) log: log::Writer,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) pulse: Arc<Pulse>,
@@ -128,6 +130,7 @@ pub(crate) fn start(
                 view: RefCell::default(),
                 idle: IdleConnections::default(),
                 pipes: Pipes::default(),
+                log: log::Writer::default(),
                 scratch: RefCell::default(),
                 connections,
                 pulse,
@@ -160,6 +163,8 @@ type Acceptors = HashMap<SocketAddr, CancellationToken>;
 
 async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
     let mut acceptors = Acceptors::new();
+    let mut flush = interval(log::FLUSH_PERIOD);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let pulse = Arc::clone(&worker.pulse);
@@ -176,6 +181,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
                 Some(Order::Drain(draining)) => worker.draining.set(draining),
                 Some(Order::Shutdown) | None => break,
             },
+            _ = flush.tick(), if worker.log.is_on() => worker.log.flush(),
             _ = sweep.tick() => worker.idle.sweep(&worker.view().upstreams),
         }
     }
@@ -192,6 +198,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
     {
         tracing::warn!("connections are cut at the end of the grace period");
     }
+    worker.log.flush();
     stamping.abort();
 }
 
@@ -219,6 +226,7 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
         lb_telemetry::task::spawn_local("accept", accepting);
         acceptors.insert(address, closing);
     }
+    worker.log.set(view.snapshot.log.as_ref());
     worker.idle.sweep(&view.upstreams);
     view.wake_waiting();
     if done.send(()).is_err() {

@@ -53,6 +53,7 @@ impl Carrier {
                     amphora_id: slot.id,
                     load_balancer: (*self.spec).clone(),
                     ticket_seed: self.host.disk.ticket_seed(self.spec.id),
+                    flow_log: None,
                 })));
         }
     }

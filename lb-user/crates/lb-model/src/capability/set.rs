@@ -108,6 +108,15 @@ const DATA_PATH: &[Capability] = &[
     Capability::MonitorTlsHello,
     Capability::MonitorUdpConnect,
     Capability::MonitorSctp,
+    Capability::ListenerPrometheus,
+    Capability::PersistenceAppCookie,
+    Capability::PersistenceHttpCookie,
+    Capability::PoolProxy,
+    Capability::PoolProxyV2,
+    Capability::ProxyLeastConnections,
+    Capability::ProxySourceIp,
+    Capability::ProxySourceIpPort,
+    Capability::TcpInspect,
 ];
 
 /// What a host, or every host, can do.

@@ -203,11 +203,12 @@ fn listener_config(
 ) -> Result<(ListenerConfig, Option<Made>), Unserved> {
     let tls = match spec.protocol {
         ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Https => None,
-        ListenerProtocol::TerminatedHttps => {
+        ListenerProtocol::Prometheus if spec.default_certificate.is_none() => None,
+        ListenerProtocol::TerminatedHttps | ListenerProtocol::Prometheus => {
             let certificates = &load_balancer.certificates;
             Some(tls::server_config(spec, certificates, seed, before)?)
         }
-        ListenerProtocol::Udp | ListenerProtocol::Sctp | ListenerProtocol::Prometheus => {
+        ListenerProtocol::Udp | ListenerProtocol::Sctp => {
             return Err(Unserved::Protocol(spec.protocol));
         }
     };

@@ -27,12 +27,14 @@ pub(crate) use insert::Insert;
 
 pub(crate) use crate::persistence::Persistence;
 
-use crate::{l7::Engine, persistence::Place, tls::MemberTls};
+use crate::{l7::Engine, log::Log, persistence::Place, tls::MemberTls};
 
 /// Everything one amphora serves.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<Arc<ListenerConfig>>,
+    /// Where requests are logged.
+    pub(crate) log: Option<Log>,
     pub(crate) pools: HashMap<PoolId, Arc<PoolConfig>>,
 }
 

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::relay::{End, Times};
+use super::relay::{End, Passed, Times};
 use crate::counters::{Counter, ListenerCounters, MemberCounters};
 
 /// As much as one TLS record holds.
@@ -26,21 +26,22 @@ pub(super) async fn run(
     times: Times,
     listener: &ListenerCounters,
     member: &MemberCounters,
-) -> End {
+) -> (End, Passed) {
     let (from_client, to_client) = split(down);
     let (from_member, to_member) = split(up);
     let last = Cell::new(Instant::now());
+    let (up_bytes, down_bytes) = (Counter::default(), Counter::default());
     let upward = pass(
         from_client,
         to_member,
         &last,
-        [&listener.bytes_in, &member.bytes_in],
+        [&listener.bytes_in, &member.bytes_in, &up_bytes],
     );
     let downward = pass(
         from_member,
         to_client,
         &last,
-        [&listener.bytes_out, &member.bytes_out],
+        [&listener.bytes_out, &member.bytes_out, &down_bytes],
     );
     let both = async {
         tokio::try_join!(
@@ -56,10 +57,15 @@ pub(super) async fn run(
             },
         )
     };
-    tokio::select! {
+    let end = tokio::select! {
         ended = both => ended.map_or_else(|end| end, |_both| End::Whole),
         () = silence(&last, times.client.min(times.member)) => End::Idle,
-    }
+    };
+    let passed = Passed {
+        up: up_bytes.get(),
+        down: down_bytes.get(),
+    };
+    (end, passed)
 }
 
 enum Failed {
@@ -80,7 +86,7 @@ async fn pass<R, W>(
     mut from: R,
     mut to: W,
     last: &Cell<Instant>,
-    counters: [&Counter; 2],
+    counters: [&Counter; 3],
 ) -> Result<(), Failed>
 where
     R: AsyncRead + Unpin,

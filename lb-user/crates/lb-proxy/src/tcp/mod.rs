@@ -8,7 +8,11 @@
 mod encrypted;
 mod relay;
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     net::TcpStream,
@@ -21,9 +25,13 @@ use crate::{
     config::{MemberConfig, PoolConfig},
     counters::OpenConnection,
     headers::Ends,
+    log::Line,
     persistence::{Learned, Persistence},
     tls::MemberTls,
-    upstream::connect::{self, ConnectError},
+    upstream::{
+        Cookie,
+        connect::{self, ConnectError},
+    },
     view::{ListenerView, PoolView},
     worker::Worker,
 };
@@ -64,12 +72,13 @@ pub(crate) async fn serve(
         return;
     };
     let begun = Instant::now();
+    let wall = SystemTime::now();
     let times = relay::Times {
         client: listener.config.client_timeout,
         member: listener.config.member_timeout,
     };
     let member = &busy.0.counters;
-    let ended = match up {
+    let (ended, passed) = match up {
         Up::Plain(up) => {
             relay::run(&worker.pipes, down, up, times, &listener.counters, member).await
         }
@@ -80,7 +89,32 @@ pub(crate) async fn serve(
         relay::End::Client => member.client_aborts.increment(),
         relay::End::Member => member.server_aborts.increment(),
     }
-    member.total_time.note(begun.elapsed());
+    let total = begun.elapsed();
+    member.total_time.note(total);
+    let index = pool.and_then(|pool| pool.loads.iter().position(|load| Rc::ptr_eq(load, &busy.0)));
+    worker.log.write(&Line {
+        listener: listener.config.id,
+        client,
+        time: wall,
+        request: None,
+        status: 0,
+        read: passed.down,
+        uploaded: passed.up,
+        session: None,
+        pool: pool.map(|pool| pool.config.id),
+        member: pool
+            .zip(index)
+            .and_then(|(pool, index)| pool.config.members.get(index))
+            .map(|member| member.id),
+        total,
+        state: match ended {
+            relay::End::Whole => *b"--",
+            relay::End::Idle => *b"cD",
+            relay::End::Client => *b"CD",
+            relay::End::Member => *b"SD",
+        },
+        cookie: Cookie::Unused,
+    });
     tracing::trace!(%client, ?ended, "connection ended");
     drop(open);
 }

@@ -88,6 +88,13 @@ pub(crate) enum End {
     Member,
 }
 
+/// Bytes that went each way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+}
+
 /// Whose socket failed.
 enum Failed {
     Reading,
@@ -104,6 +111,7 @@ struct Way<'a> {
     full_buffers: u8,
     at: At,
     count: [&'a Counter; 2],
+    passed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +130,7 @@ pub(super) async fn run(
     times: Times,
     listener: &ListenerCounters,
     member: &MemberCounters,
-) -> End {
+) -> (End, Passed) {
     let (down_read, down_write) = down.split();
     let (up_read, up_write) = up.split();
     let mut upward = Way::new(down_read, up_write, [&listener.bytes_in, &member.bytes_in]);
@@ -147,9 +155,13 @@ pub(super) async fn run(
         }
     })
     .await;
+    let passed = Passed {
+        up: upward.passed,
+        down: downward.passed,
+    };
     upward.give_back(pipes);
     downward.give_back(pipes);
-    end
+    (end, passed)
 }
 
 impl<'a> Way<'a> {
@@ -162,6 +174,7 @@ impl<'a> Way<'a> {
             full_buffers: 0,
             at: At::Open,
             count,
+            passed: 0,
         }
     }
 
@@ -203,6 +216,7 @@ impl<'a> Way<'a> {
         if taken == 0 {
             self.at = At::Ending;
         }
+        self.passed += taken as u64;
         for counter in self.count {
             counter.add(taken as u64);
         }

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Key, connect::Connected};
-use crate::{balance::Busy, worker::Worker};
+use crate::{balance::Busy, log::Note, worker::Worker};
 
 /// How far a request's body is.
 #[derive(Debug)]
@@ -42,14 +42,19 @@ impl Progress {
 pub(crate) struct Upload {
     body: Option<Incoming>,
     progress: Rc<Progress>,
+    note: Rc<Note>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Option<Incoming>, progress: Rc<Progress>) -> Self {
+    pub(super) fn new(body: Option<Incoming>, progress: Rc<Progress>, note: Rc<Note>) -> Self {
         progress
             .finished
             .set(body.as_ref().is_none_or(Incoming::is_end_stream));
-        Self { body, progress }
+        Self {
+            body,
+            progress,
+            note,
+        }
     }
 
     /// Takes the body back out of a request that was not sent.
@@ -73,6 +78,12 @@ impl Body for Upload {
         let progress = &self.progress;
         progress.awaits_client.set(polled.is_pending());
         if let Poll::Ready(frame) = &polled {
+            if let Some(Ok(frame)) = frame {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.note
+                    .uploaded
+                    .set(self.note.uploaded.get() + bytes as u64);
+            }
             progress.last.set(Instant::now());
             let ended = frame.is_none() || self.is_end_stream();
             if ended {

@@ -61,6 +61,15 @@ impl Failure {
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
+
+    /// How the log tells it.
+    pub(crate) const fn state(self) -> [u8; 2] {
+        match self {
+            Self::NoMember => *b"SC",
+            Self::BadAnswer => *b"SH",
+            Self::Timeout => *b"sH",
+        }
+    }
 }
 
 /// What a request goes through.
@@ -70,7 +79,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) listener: &'a ListenerView,
     pub(crate) pool: &'a PoolView,
     pub(crate) request: &'a Parts,
-    pub(crate) note: &'a Note,
+    pub(crate) note: &'a Rc<Note>,
     /// Set when the client asks for a protocol switch that is passed through.
     pub(crate) upgrade: Option<OnUpgrade>,
 }
@@ -244,7 +253,7 @@ impl<'a> Exchange<'a> {
         let before = (meter.sent.get(), meter.received.get());
         let busy = Busy::count(chosen.load);
         let progress = Progress::new(since);
-        let body = Upload::new(body, Rc::clone(&progress));
+        let body = Upload::new(body, Rc::clone(&progress), Rc::clone(self.note));
         let mut request = self.request_for_member(body);
         if connection.sender.is_http2() {
             self.make_http2(&mut request, chosen.key);

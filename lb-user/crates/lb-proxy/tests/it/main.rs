@@ -8,6 +8,7 @@ mod gate;
 mod health;
 mod http2;
 mod member;
+mod observed;
 mod policies;
 mod pools;
 mod reencrypt;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use lb_model::{
-    amphora::{AmphoraConfig, FromAmphora, ListenerFailure, ToAmphora},
+    amphora::{AmphoraConfig, FlowLog, FromAmphora, ListenerFailure, ToAmphora},
     enums::{
         L7PolicyAction, L7RuleCompareType, L7RuleType, LbAlgorithm, ListenerProtocol,
         OperatingStatus, PoolProtocol, ProvisioningStatus, Topology,
@@ -46,6 +46,7 @@ static NEXT_VIP: AtomicU8 = AtomicU8::new(1);
 pub struct Rig {
     pub vip: IpAddr,
     pub spec: LoadBalancerSpec,
+    pub flow_log: Option<FlowLog>,
     pub socket: PathBuf,
     pub agent: Agent,
     thread: Option<thread::JoinHandle<Result<(), lb_proxy::Error>>>,
@@ -89,6 +90,7 @@ impl Rig {
         Ok(Self {
             vip,
             spec: spec(vip),
+            flow_log: None,
             socket,
             agent,
             thread: Some(thread),
@@ -133,6 +135,7 @@ impl Rig {
             amphora_id: AmphoraId(Uuid::from_u128(1)),
             load_balancer: self.spec.clone(),
             ticket_seed: None,
+            flow_log: self.flow_log.clone(),
         };
         let config = Box::new(config);
         self.agent.say(&ToAmphora::Configure { config }).await?;
