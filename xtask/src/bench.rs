@@ -3,6 +3,7 @@
 mod api;
 mod l7;
 mod row;
+mod usage;
 
 use clap::Subcommand;
 

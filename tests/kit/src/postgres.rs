@@ -104,6 +104,13 @@ impl Postgres {
         )
     }
 
+    /// The process whose children serve connections.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.id()
+    }
+
     /// Runs SQL as the superuser; what it answers, one row a line.
     ///
     /// # Errors

@@ -40,10 +40,14 @@ impl Request {
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    chunk: Vec<u8>,
 }
 
 /// Status and body.
-pub type Answer = (u16, Vec<u8>);
+pub type Answer<'c> = (u16, &'c [u8]);
+
+/// Bytes read at once: an answer of a thousand load balancers is about a megabyte.
+const CHUNK: usize = 256 << 10;
 
 impl Client {
     pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
@@ -53,28 +57,34 @@ impl Client {
         Ok(Self {
             stream,
             buffer: Vec::new(),
+            chunk: vec![0; CHUNK],
         })
     }
 
-    pub fn send(&mut self, request: &Request) -> anyhow::Result<Answer> {
+    pub fn send(&mut self, request: &Request) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(&request.0)?;
         self.buffer.clear();
-        let mut chunk = [0_u8; 65_536];
-        loop {
-            if let Some((status, begin, length)) = head(&self.buffer)? {
-                let end = begin + length;
-                if self.buffer.len() >= end {
-                    let body = self.buffer.get(begin..end).unwrap_or_default().to_vec();
-                    return Ok((status, body));
-                }
+        let (status, begin, length) = loop {
+            self.read()?;
+            if let Some(head) = head(&self.buffer)? {
+                break head;
             }
-            let read = self.stream.read(&mut chunk)?;
-            if read == 0 {
-                bail!("the server closed the connection");
-            }
-            self.buffer
-                .extend_from_slice(chunk.get(..read).unwrap_or_default());
+        };
+        while self.buffer.len() < begin + length {
+            self.read()?;
         }
+        let body = self.buffer.get(begin..begin + length).unwrap_or_default();
+        Ok((status, body))
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        let read = self.stream.read(&mut self.chunk)?;
+        if read == 0 {
+            bail!("the server closed the connection");
+        }
+        let chunk = self.chunk.get(..read).unwrap_or_default();
+        self.buffer.extend_from_slice(chunk);
+        Ok(())
     }
 }
 
@@ -182,7 +192,7 @@ fn one(
         load.latencies.push(sent.elapsed());
         if !(200..300).contains(&status) {
             load.failed += 1;
-            load.example = format!("{status} {}", String::from_utf8_lossy(&body));
+            load.example = format!("{status} {}", String::from_utf8_lossy(body));
         }
     }
     Ok(load)

@@ -13,9 +13,6 @@ use std::{
 use anyhow::Context as _;
 use lb_testkit::postgres::Postgres;
 
-/// Clock ticks in a second, in which /proc counts: a constant of the kernel's interface.
-const TICKS: f64 = 100.0;
-
 #[derive(Debug)]
 pub struct Servers {
     binary: PathBuf,
@@ -108,18 +105,9 @@ impl Servers {
         Ok(ready)
     }
 
-    /// Processor time of all server processes; the database's is not in it.
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let mut ticks = 0.0;
-        for process in &self.processes {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-            let fields = stat.rsplit(')').next().unwrap_or_default();
-            let times = fields.split_whitespace().skip(11).take(2);
-            ticks += times
-                .filter_map(|time| time.parse::<f64>().ok())
-                .sum::<f64>();
-        }
-        Ok(Duration::from_secs_f64(ticks / TICKS))
+    /// The server processes.
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Child::id).collect()
     }
 
     /// Resident memory of the largest.
