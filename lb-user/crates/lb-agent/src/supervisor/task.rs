@@ -23,8 +23,11 @@ use super::{
     process::{self, Files},
 };
 
-/// Between attempts to connect to a process that runs.
+/// Between attempts to connect to a process that runs: soon while it may be starting, for somebody
+/// waits for it, and up to this when it does not answer.
 const RECONNECT: Duration = Duration::from_millis(50);
+/// The first wait; each is twice the one before.
+const RECONNECT_FIRST: Duration = Duration::from_millis(1);
 /// Events kept for a carrier that is busy; beyond that the amphora is not read.
 const EVENTS_MAX: usize = 64;
 
@@ -229,7 +232,7 @@ impl Task {
                 connected = connect(&self.files, self.config.as_ref(), self.draining, wait),
                     if control.is_none() =>
                 {
-                    wait = RECONNECT;
+                    wait = (wait * 2).clamp(RECONNECT_FIRST, RECONNECT);
                     match connected {
                         Ok(connected) => control = Some(connected),
                         Err(error) => tracing::debug!(amphora = %self.id, %error, "no control connection"),
