@@ -6,13 +6,23 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use lb_store::Stats;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::{call::Call, listing::select};
+use crate::{call::Call, listing::Fields};
 
 /// `GET` of one object: 200, with the fields asked for.
-pub(crate) fn shown(call: &Call, key: &str, view: Value) -> Response {
-    Json(json!({key: select(call, view)})).into_response()
+pub(crate) fn shown(call: &Call, key: &str, view: impl Serialize) -> Response {
+    Json(Envelope(key, Fields::of(call).select(view))).into_response()
+}
+
+/// A document of one key.
+struct Envelope<'k, V>(&'k str, V);
+
+impl<V: Serialize> Serialize for Envelope<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, &self.1)])
+    }
 }
 
 /// `POST`: 201.

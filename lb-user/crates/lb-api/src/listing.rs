@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use lb_store::{Direction, ListError, ListQuery, Page, Resource, Rows, TagFilter};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{call::Call, error::ApiError, state::ApiState};
@@ -124,7 +125,7 @@ impl Listing {
         &self,
         call: &Call,
         plural: &str,
-        views: impl Iterator<Item = Value>,
+        views: impl Iterator<Item = impl Serialize>,
     ) -> Response {
         let ids = &self.page.ids;
         let ends = (
@@ -154,15 +155,16 @@ impl Frame {
         &self,
         call: &Call,
         [list, links]: [&str; 2],
-        views: impl Iterator<Item = Value>,
+        views: impl Iterator<Item = impl Serialize>,
         ends: (Option<String>, Option<String>),
         more: bool,
     ) -> Response {
-        let items: Vec<Value> = views.map(|view| select(call, view)).collect();
-        let mut answer = Map::new();
-        answer.insert(list.to_owned(), Value::Array(items));
-        answer.insert(links.to_owned(), Value::Array(self.links(call, ends, more)));
-        Json(answer).into_response()
+        let fields = Fields::of(call);
+        let body = ListBody {
+            list: (list, views.map(|view| fields.select(view)).collect()),
+            links: (links, self.links(call, ends, more)),
+        };
+        Json(body).into_response()
     }
 
     fn links(
@@ -211,16 +213,71 @@ impl Frame {
     }
 }
 
-/// The object with the fields that `?fields=` asks for. Unknown names are ignored.
+/// The answer of a list.
+struct ListBody<'k, V> {
+    list: (&'k str, Vec<Selected<V>>),
+    links: (&'k str, Vec<Value>),
+}
+
+impl<V: Serialize> Serialize for ListBody<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(self.list.0, &self.list.1)?;
+        map.serialize_entry(self.links.0, &self.links.1)?;
+        map.end()
+    }
+}
+
+/// What `?fields=` asks for; nothing: everything.
+#[derive(Debug)]
+pub(crate) struct Fields(Vec<String>);
+
+/// An object, whole or as far as it was asked for.
+#[derive(Debug)]
+pub(crate) enum Selected<V> {
+    Whole(V),
+    Part(Value),
+}
+
+impl<V: Serialize> Serialize for Selected<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(view) => view.serialize(serializer),
+            Self::Part(view) => view.serialize(serializer),
+        }
+    }
+}
+
+impl Fields {
+    pub(crate) fn of(call: &Call) -> Self {
+        Self(if call.selects() {
+            values(call, "fields")
+        } else {
+            Vec::new()
+        })
+    }
+
+    /// The object with the fields that were asked for. Unknown names are ignored.
+    pub(crate) fn select<V: Serialize>(&self, view: V) -> Selected<V> {
+        if self.0.is_empty() {
+            return Selected::Whole(view);
+        }
+        // What is no object stays as it is; a view that cannot be written cannot be shown either.
+        match serde_json::to_value(&view) {
+            Ok(Value::Object(map)) => Selected::Part(Value::Object(
+                map.into_iter()
+                    .filter(|(key, _)| self.0.contains(key))
+                    .collect(),
+            )),
+            _other => Selected::Whole(view),
+        }
+    }
+}
+
+/// The object with the fields that `?fields=` asks for.
 pub(crate) fn select(call: &Call, view: Value) -> Value {
-    let wanted = values(call, "fields");
-    match view {
-        Value::Object(map) if call.selects() && !wanted.is_empty() => Value::Object(
-            map.into_iter()
-                .filter(|(key, _)| wanted.contains(key))
-                .collect(),
-        ),
-        other => other,
+    match Fields::of(call).select(view) {
+        Selected::Whole(view) | Selected::Part(view) => view,
     }
 }
 

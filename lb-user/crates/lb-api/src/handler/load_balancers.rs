@@ -5,7 +5,7 @@ use lb_model::{
     ctx::Ctx,
     id::{LoadBalancerId, NetworkId},
     quota::{Allowance, QuotaClass},
-    render,
+    render::{self, LoadBalancerDocument},
     request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
     tree::{NewLoadBalancer, Tree},
 };
@@ -30,7 +30,7 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
         Action::LoadBalancerGetAll,
     )?;
     let list = api.list(&call, Resource::LoadBalancer, project).await?;
-    let views = list.page.load_balancers().map(render::load_balancer_view);
+    let views = list.page.load_balancers().map(LoadBalancerDocument::from);
     Ok(list.answer(&call, "loadbalancers", views))
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Resp
     let view = view.ok_or_else(|| id.not_found())?;
     let project = &view.load_balancer.project_id;
     api.authorize(&call, Action::LoadBalancerGetOne, project)?;
-    Ok(shown(&call, KEY, render::load_balancer_view(&view)))
+    Ok(shown(&call, KEY, LoadBalancerDocument::from(&view)))
 }
 
 /// `GET /loadbalancers/{id}/status` and `/statuses`

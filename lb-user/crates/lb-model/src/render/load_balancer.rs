@@ -1,68 +1,140 @@
 //! `loadbalancer`, its statistics, and `amphora`.
 
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Value, json};
 
-use super::{described, listener, pool, references, with};
+use super::{listener, pool};
 use crate::{
     enums::AmphoraRole,
-    id::{ListenerId, PoolId},
-    resource::{Amphora, LoadBalancer, Vip},
+    id::{ListenerId, PoolId, PortId, SubnetId},
+    resource::{Amphora, Listener, LoadBalancer, Pool, Vip},
     spec::ListenerReport,
     tree::Tree,
     view::LoadBalancerView,
 };
 
+/// A load balancer as its document, which is written without being built first: lists are made of
+/// thousands of these.
+#[derive(Debug)]
+pub struct LoadBalancerDocument<'a> {
+    load_balancer: &'a LoadBalancer,
+    listeners: Children<'a, ListenerId, Listener>,
+    pools: Children<'a, PoolId, Pool>,
+}
+
+/// Children as ids alone, or whole.
+#[derive(Debug)]
+enum Children<'a, Id, Whole> {
+    Ids(&'a [Id]),
+    Whole(&'a [Whole]),
+}
+
+impl<'a> From<&'a LoadBalancerView> for LoadBalancerDocument<'a> {
+    fn from(view: &'a LoadBalancerView) -> Self {
+        Self {
+            load_balancer: &view.load_balancer,
+            listeners: Children::Ids(&view.listeners),
+            pools: Children::Ids(&view.pools),
+        }
+    }
+}
+
+impl<'a> From<&'a Tree> for LoadBalancerDocument<'a> {
+    fn from(tree: &'a Tree) -> Self {
+        Self {
+            load_balancer: &tree.load_balancer,
+            listeners: Children::Whole(&tree.listeners),
+            pools: Children::Whole(&tree.pools),
+        }
+    }
+}
+
+/// Keys in alphabetical order, as in every other document.
+impl Serialize for LoadBalancerDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let it = self.load_balancer;
+        let (common, placement) = (&it.common, &it.placement);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("additional_vips", &AdditionalVips(&it.additional_vips))?;
+        map.serialize_entry("admin_state_up", &common.admin_state_up)?;
+        map.serialize_entry("availability_zone", &placement.availability_zone)?;
+        map.serialize_entry("created_at", &common.created_at)?;
+        map.serialize_entry("description", &common.description)?;
+        map.serialize_entry("flavor_id", &placement.flavor_id)?;
+        map.serialize_entry("id", &it.id)?;
+        match &self.listeners {
+            Children::Ids(ids) => map.serialize_entry("listeners", &References(ids, |id| *id))?,
+            Children::Whole(all) => {
+                map.serialize_entry("listeners", &References(all, |child| child.id))?;
+            }
+        }
+        map.serialize_entry("name", &common.name)?;
+        map.serialize_entry("operating_status", &common.operating_status)?;
+        match &self.pools {
+            Children::Ids(ids) => map.serialize_entry("pools", &References(ids, |id| *id))?,
+            Children::Whole(all) => {
+                map.serialize_entry("pools", &References(all, |child| child.id))?;
+            }
+        }
+        map.serialize_entry("project_id", &it.project_id)?;
+        map.serialize_entry("provider", &it.provider)?;
+        map.serialize_entry("provisioning_status", &common.provisioning_status)?;
+        map.serialize_entry("tags", &common.tags)?;
+        map.serialize_entry("tenant_id", &it.project_id)?;
+        map.serialize_entry("updated_at", &common.updated_at)?;
+        map.serialize_entry("vip_address", &it.vip.address)?;
+        map.serialize_entry("vip_network_id", &it.vip.network_id)?;
+        map.serialize_entry("vip_port_id", &it.vip.port_id)?;
+        map.serialize_entry("vip_qos_policy_id", &it.vip_options.qos_policy_id)?;
+        map.serialize_entry("vip_sg_ids", &it.vip_options.sg_ids)?;
+        map.serialize_entry("vip_subnet_id", &it.vip.subnet_id)?;
+        map.serialize_entry("vip_vnic_type", &placement.vip_vnic_type)?;
+        map.end()
+    }
+}
+
+/// `[{"id": …}]`.
+struct References<'a, T, Id>(&'a [T], fn(&T) -> Id);
+
+impl<T, Id: Serialize> Serialize for References<'_, T, Id> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Reference<Id> {
+            id: Id,
+        }
+        let references = self.0.iter().map(|child| Reference {
+            id: (self.1)(child),
+        });
+        serializer.collect_seq(references)
+    }
+}
+
+struct AdditionalVips<'a>(&'a [Vip]);
+
+impl Serialize for AdditionalVips<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Additional {
+            ip_address: IpAddr,
+            port_id: PortId,
+            subnet_id: SubnetId,
+        }
+        let additional = self.0.iter().map(|vip| Additional {
+            ip_address: vip.address,
+            port_id: vip.port_id,
+            subnet_id: vip.subnet_id,
+        });
+        serializer.collect_seq(additional)
+    }
+}
+
 /// A load balancer with references to its children.
 #[must_use]
 pub fn load_balancer(tree: &Tree) -> Value {
-    let listeners = tree.listeners.iter().map(|listener| listener.id);
-    let pools = tree.pools.iter().map(|pool| pool.id);
-    object(&tree.load_balancer, listeners, pools)
-}
-
-/// The same, of what a list knows.
-#[must_use]
-pub fn load_balancer_view(view: &LoadBalancerView) -> Value {
-    let (listeners, pools) = (view.listeners.iter(), view.pools.iter());
-    object(&view.load_balancer, listeners.copied(), pools.copied())
-}
-
-fn object(
-    load_balancer: &LoadBalancer,
-    listeners: impl Iterator<Item = ListenerId>,
-    pools: impl Iterator<Item = PoolId>,
-) -> Value {
-    let additional = |vip: &Vip| {
-        json!({
-            "subnet_id": vip.subnet_id,
-            "ip_address": vip.address,
-            "port_id": vip.port_id,
-        })
-    };
-    let additional: Value = load_balancer
-        .additional_vips
-        .iter()
-        .map(additional)
-        .collect();
-    with(
-        described(&load_balancer.common, &load_balancer.project_id),
-        json!({
-            "id": load_balancer.id,
-            "vip_address": load_balancer.vip.address,
-            "vip_port_id": load_balancer.vip.port_id,
-            "vip_subnet_id": load_balancer.vip.subnet_id,
-            "vip_network_id": load_balancer.vip.network_id,
-            "vip_qos_policy_id": load_balancer.vip_options.qos_policy_id,
-            "vip_sg_ids": load_balancer.vip_options.sg_ids,
-            "vip_vnic_type": load_balancer.placement.vip_vnic_type,
-            "additional_vips": additional,
-            "listeners": references(listeners),
-            "pools": references(pools),
-            "provider": load_balancer.provider,
-            "flavor_id": load_balancer.placement.flavor_id,
-            "availability_zone": load_balancer.placement.availability_zone,
-        }),
-    )
+    // Nothing in it can fail to be written: no maps with odd keys, no numbers that JSON has not.
+    serde_json::to_value(LoadBalancerDocument::from(tree)).unwrap_or_default()
 }
 
 /// The answer to a create: the whole tree, every object in full.
