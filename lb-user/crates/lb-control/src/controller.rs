@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use lb_model::{capability::CapabilitySet, id::LoadBalancerId, spec::LoadBalancerReport};
+use lb_model::{
+    capability::CapabilitySet,
+    id::{ListenerId, LoadBalancerId},
+    spec::LoadBalancerReport,
+};
 use lb_store::{Head, Store};
 use tokio::{sync::Notify, time::Instant};
 
@@ -42,6 +46,14 @@ pub struct Controller {
     memory: Mutex<Memory>,
 }
 
+/// A specification that was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) generation: u64,
+    /// The listeners that are not in it, because what they need cannot be used.
+    pub(crate) left_out: BTreeSet<ListenerId>,
+}
+
 /// May be lost at any time.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -50,6 +62,8 @@ pub(crate) struct Memory {
     pub(crate) folded: HashMap<LoadBalancerId, (Head, LoadBalancerReport, Option<u64>)>,
     /// What each host said it has received, when it last asked.
     pub(crate) known: HashMap<String, BTreeMap<LoadBalancerId, u64>>,
+    /// What was sent of load balancers that were pending when a report was last taken in.
+    pub(crate) sent: HashMap<LoadBalancerId, Sent>,
     /// Since when, at the latest, a generation is pending.
     pub(crate) pending: HashMap<LoadBalancerId, (u64, Instant)>,
     /// Counters and health that are not written yet.

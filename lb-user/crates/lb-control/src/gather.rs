@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_model::{
-    id::{AmphoraId, LoadBalancerId, MemberId, SubnetId},
+    id::{AmphoraId, ListenerId, LoadBalancerId, MemberId, SubnetId},
     spec::{AmphoraSpec, CertificateSpec, PortSpec, SubnetSpec},
 };
 use lb_plan::spec::{self, Built, Inputs, SpecError};
@@ -22,6 +22,13 @@ impl Gathered {
     /// Whether `host` carries it.
     pub(crate) fn belongs_to(&self, host: &str, takes_new: bool) -> bool {
         belongs_to(&self.carried.amphorae, host, takes_new)
+    }
+
+    /// The listeners that the specification leaves out. Why there is none at all is told by sync.
+    pub(crate) fn left_out(&self) -> BTreeSet<ListenerId> {
+        let built = self.built.iter();
+        let unservable = built.flat_map(|built| &built.unservable);
+        unservable.map(|one| one.listener_id).collect()
     }
 }
 

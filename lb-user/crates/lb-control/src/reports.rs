@@ -9,15 +9,22 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use lb_model::{
     enums::ProvisioningStatus,
-    id::{ListenerId, LoadBalancerId},
+    id::{AmphoraId, ListenerId, LoadBalancerId},
     spec::{ListenerFailure, LoadBalancerReport},
 };
 use lb_plan::fold::{self, Circumstances};
 use lb_store::{AmphoraUpdate, Carried, EventKind, Head, NewEvent, StoreError, now};
 use lb_wire::message::ReportRequest;
 
-use crate::{controller::Controller, error::ControlError, gather::gather, heads::Known};
+use crate::{
+    controller::Controller,
+    error::ControlError,
+    gather::{belongs_to, gather},
+    heads::Known,
+};
 
+/// Specifications remembered before those of load balancers that are not pending are forgotten.
+const SENT_MAX: usize = 256;
 /// Reports folded side by side: each waits for the database most of the time.
 const FOLDED_AT_ONCE: usize = 8;
 
@@ -58,8 +65,19 @@ impl Controller {
         let look = self.heads.look(&self.store).await?;
         let known = look.known();
         let mut memory = self.memory();
-        memory.folded.retain(|id, _| known.contains_key(id));
-        memory.unbuildable.retain(|id, _| known.contains_key(id));
+        // Not with every report: there may be as many as there are load balancers.
+        if memory.folded.len() > known.len() {
+            memory.folded.retain(|id, _| known.contains_key(id));
+        }
+        if memory.unbuildable.len() > known.len() {
+            memory.unbuildable.retain(|id, _| known.contains_key(id));
+        }
+        if memory.sent.len() > SENT_MAX {
+            memory.sent.retain(|id, _| {
+                let head = known.get(id);
+                head.is_some_and(|head| head.provisioning_status.is_pending())
+            });
+        }
         let reported = request.load_balancers.iter();
         let heads = reported.filter_map(|report| known.get(&report.id));
         Ok(heads.map(|head| (head.id, head.clone())).collect())
@@ -83,15 +101,8 @@ impl Controller {
             }
             received
         };
-        let Some(gathered) = gather(&self.store, head.id).await? else {
+        let Some(mut broken) = self.not_served(host, takes_new, head).await? else {
             return Ok(false);
-        };
-        if !gathered.belongs_to(host, takes_new) {
-            return Ok(false);
-        }
-        let mut broken: BTreeSet<ListenerId> = match &gathered.built {
-            Ok(built) => built.unservable.iter().map(|one| one.listener_id).collect(),
-            Err(_told_by_sync) => BTreeSet::new(),
         };
         let failed = report.failed_listeners.iter().map(|one| one.listener_id);
         broken.extend(failed);
@@ -100,15 +111,18 @@ impl Controller {
             received_generation: received.unwrap_or(0),
             now: now(),
         };
-        let changed = self
-            .change(head.id, |tree| {
-                let before = tree.load_balancer.common.provisioning_status;
-                let changed = fold::fold(tree, report, known);
-                let after = tree.load_balancer.common.provisioning_status;
-                (before, after, changed)
-            })
-            .await?;
-        match changed {
+        let folded = self.store.change_carried(head.id, |carried| {
+            if !belongs_to(&carried.amphorae, host, takes_new) {
+                return Ok((None, Vec::new()));
+            }
+            let tree = &mut carried.tree;
+            let before = tree.load_balancer.common.provisioning_status;
+            let changed = fold::fold(tree, report, known);
+            let after = tree.load_balancer.common.provisioning_status;
+            let updates = amphora_updates(host, carried, report);
+            Ok((Some((before, after, changed)), updates))
+        });
+        match folded.await?.flatten() {
             None => return Ok(false),
             Some((before, after, true)) if before != after => {
                 tell(head.id, before, after, report);
@@ -131,9 +145,33 @@ impl Controller {
                 self.memory().folded.insert(head.id, entry);
             }
         }
-        self.update_amphorae(host, &gathered.carried, report)
-            .await?;
         Ok(true)
+    }
+
+    /// The listeners that the specification leaves out; `None`: the load balancer is not this host's.
+    ///
+    /// While a change is pending it is the specification that was sent for it, which is remembered: to
+    /// build it again costs as much as all the rest.
+    async fn not_served(
+        &self,
+        host: &str,
+        takes_new: bool,
+        head: &Head,
+    ) -> Result<Option<BTreeSet<ListenerId>>, ControlError> {
+        if head.provisioning_status.is_pending() {
+            let memory = self.memory();
+            let sent = memory.sent.get(&head.id);
+            if let Some(sent) = sent.filter(|sent| sent.generation == head.generation) {
+                return Ok(Some(sent.left_out.clone()));
+            }
+        }
+        let Some(gathered) = gather(&self.store, head.id).await? else {
+            return Ok(None);
+        };
+        if !gathered.belongs_to(host, takes_new) {
+            return Ok(None);
+        }
+        Ok(Some(gathered.left_out()))
     }
 
     /// Tells whoever watches why a change was not carried out.
@@ -146,37 +184,6 @@ impl Controller {
             data: serde_json::json!({"generation": head.generation}),
         };
         Ok(self.store.record_event(&event).await?)
-    }
-
-    async fn update_amphorae(
-        &self,
-        host: &str,
-        carried: &Carried,
-        report: &LoadBalancerReport,
-    ) -> Result<(), ControlError> {
-        let topology = carried.tree.load_balancer.topology;
-        for row in &carried.amphorae {
-            let Some(told) = report.amphorae.iter().find(|one| one.id == row.amphora.id) else {
-                continue;
-            };
-            let (role, status) = fold::amphora_row(topology, told);
-            let now = &row.amphora;
-            if now.host == host && now.role == role && now.status == status {
-                continue;
-            }
-            let update = AmphoraUpdate {
-                host: host.to_owned(),
-                role,
-                status,
-            };
-            self.store.update_amphora(now.id, &update).await?;
-            if now.role != role {
-                tracing::info!(
-                    load_balancer = %report.id, amphora = %now.id, %role, "amphora's role changed"
-                );
-            }
-        }
-        Ok(())
     }
 
     /// Nothing is left of a load balancer on its host. Only one that is being deleted ends so.
@@ -230,6 +237,34 @@ impl Controller {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What a report makes of the amphorae's rows.
+fn amphora_updates(
+    host: &str,
+    carried: &Carried,
+    report: &LoadBalancerReport,
+) -> Vec<(AmphoraId, AmphoraUpdate)> {
+    let topology = carried.tree.load_balancer.topology;
+    let mut updates = Vec::new();
+    for row in &carried.amphorae {
+        let Some(told) = report.amphorae.iter().find(|one| one.id == row.amphora.id) else {
+            continue;
+        };
+        let (role, status) = fold::amphora_row(topology, told);
+        let now = &row.amphora;
+        if now.host == host && now.role == role && now.status == status {
+            continue;
+        }
+        if now.role != role {
+            tracing::info!(
+                load_balancer = %report.id, amphora = %now.id, %role, "amphora's role changed"
+            );
+        }
+        let host = host.to_owned();
+        updates.push((now.id, AmphoraUpdate { host, role, status }));
+    }
+    updates
 }
 
 /// A report without its counters, which change all the time and settle nothing; except whether a

@@ -16,7 +16,7 @@ use lb_wire::{
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    controller::Controller,
+    controller::{Controller, Sent},
     error::ControlError,
     gather::{belongs_to, gather},
 };
@@ -170,9 +170,15 @@ impl Controller {
         if !gathered.belongs_to(host, takes_new) {
             return Ok(None);
         }
+        let sent = Sent {
+            generation: gathered.carried.tree.load_balancer.generation,
+            left_out: gathered.left_out(),
+        };
         match gathered.built {
             Ok(built) => {
-                self.memory().unbuildable.remove(&id);
+                let mut memory = self.memory();
+                memory.sent.insert(id, sent);
+                memory.unbuildable.remove(&id);
                 Ok(Some(built.spec))
             }
             Err(error) => {

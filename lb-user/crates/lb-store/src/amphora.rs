@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use lb_model::{
     enums::{AmphoraRole, AmphoraStatus, Topology},
     fault::{Fault, ResourceKind},
-    id::{AmphoraId, LoadBalancerId},
+    id::{AmphoraId, LoadBalancerId, PortId},
     resource::{Amphora, LoadBalancer},
+    tree::Tree,
 };
 use uuid::Uuid;
 
@@ -19,13 +20,12 @@ use crate::{
     encode::encode,
     error::StoreError,
     lock::{Attempts, lock_row},
-    ports::amphora_slots,
+    ports::{Port, amphora_slots},
     sql::{NewRow, Reader},
     store::{Store, now},
     tree::{LOCK_TREE, save},
+    whole::AMPHORAE,
 };
-
-const AMPHORAE: &str = "amphorae";
 
 /// An amphora with the slot it fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,18 +100,9 @@ impl Store {
         update: &AmphoraUpdate,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.begin_write().await?;
-        let changed = query(UPDATE)
-            .bind(id.to_string())
-            .bind(&update.host)
-            .bind(update.role.as_str())
-            .bind(update.status.as_str())
-            .bind(now().0)
-            .fetch_optional(&mut transaction)
-            .await?;
-        let Some(row) = changed else {
+        let Some(owner) = self::update(&mut transaction, id, update).await? else {
             return Ok(false);
         };
-        let owner = Reader::new(AMPHORAE, &row).parse("load_balancer_id")?;
         self.commit_change(transaction, owner).await?;
         Ok(true)
     }
@@ -196,6 +187,24 @@ const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, upd
 pub(crate) const STATEMENTS: &[&str] =
     &[SELECT_ONE, SELECT_SLOTS, DELETE_SLOT, DELETE_PORTS, UPDATE];
 
+/// Sets what is known of an amphora; whose it is, when anything changed.
+pub(crate) async fn update(
+    connection: &mut Connection,
+    id: AmphoraId,
+    update: &AmphoraUpdate,
+) -> Result<Option<LoadBalancerId>, StoreError> {
+    let changed = query(UPDATE)
+        .bind(id.to_string())
+        .bind(&update.host)
+        .bind(update.role.as_str())
+        .bind(update.status.as_str())
+        .bind(now().0)
+        .fetch_optional(connection)
+        .await?;
+    let owner = changed.map(|row| Reader::new(AMPHORAE, &row).parse("load_balancer_id"));
+    owner.transpose()
+}
+
 /// The amphorae of several load balancers.
 pub(crate) async fn load_many(
     connection: &mut Connection,
@@ -240,21 +249,40 @@ pub(crate) async fn ensure(
             .execute(&mut *connection)
             .await?;
     }
-    for slot in 0..count {
+    fill(connection, owner, slots).await
+}
+
+/// The slots of a load balancer that is new.
+pub(crate) async fn first(
+    connection: &mut Connection,
+    owner: &LoadBalancer,
+) -> Result<Slots, StoreError> {
+    fill(connection, owner, Slots::default()).await
+}
+
+/// Makes those that are missing.
+async fn fill(
+    connection: &mut Connection,
+    owner: &LoadBalancer,
+    mut slots: Slots,
+) -> Result<Slots, StoreError> {
+    let mut rows = Vec::new();
+    for slot in 0..amphora_slots(owner.topology) {
         if slots.id_of(slot).is_some() {
             continue;
         }
         let id = AmphoraId(Uuid::new_v4());
         let row = NewRow::new(AMPHORAE, id.0)
-            .text("load_balancer_id", &owner_id)
+            .text("load_balancer_id", owner.id)
             .int("slot", slot)
             .text("host", "")
             .text("role", first_role(owner.topology, slot))
             .text("status", AmphoraStatus::PendingCreate)
             .int("created_at", now().0);
-        row.upsert(connection).await?;
+        rows.push(row);
         slots.0.push((slot, id));
     }
+    NewRow::upsert_all(rows, connection).await?;
     Ok(slots)
 }
 
@@ -269,7 +297,27 @@ const fn first_role(topology: Topology, slot: u8) -> AmphoraRole {
 
 pub(crate) fn amphora(row: &Row) -> Result<AmphoraRow, StoreError> {
     let read = Reader::new(AMPHORAE, row);
-    let vrrp_ip: Option<IpAddr> = read.opt_parse("vrrp_ip")?;
+    let vrrp = (read.opt_parse("vrrp_ip")?, read.opt_parse("vrrp_port_id")?);
+    with_vrrp(&read, vrrp)
+}
+
+/// One that was read together with its load balancer's ports.
+pub(crate) fn beside(
+    read: &Reader<'_>,
+    tree: &Tree,
+    ports: &[Port],
+) -> Result<AmphoraRow, StoreError> {
+    let id: AmphoraId = read.parse("id")?;
+    let primary = tree.load_balancer.vip.subnet_id;
+    let mut ports = ports.iter();
+    let port = ports.find(|port| port.amphora_id == Some(id) && port.subnet_id == primary);
+    with_vrrp(read, port.map(|port| (port.address, port.id)).unzip())
+}
+
+fn with_vrrp(
+    read: &Reader<'_>,
+    (vrrp_ip, vrrp_port_id): (Option<IpAddr>, Option<PortId>),
+) -> Result<AmphoraRow, StoreError> {
     Ok(AmphoraRow {
         slot: read.int("slot")?,
         amphora: Amphora {
@@ -279,7 +327,7 @@ pub(crate) fn amphora(row: &Row) -> Result<AmphoraRow, StoreError> {
             role: read.parse("role")?,
             status: read.parse("status")?,
             vrrp_ip,
-            vrrp_port_id: read.opt_parse("vrrp_port_id")?,
+            vrrp_port_id,
             created_at: read.time("created_at")?,
             updated_at: read.opt_time("updated_at")?,
         },

@@ -6,6 +6,7 @@
 //! look something up beside itself without waiting for its own kind.
 
 mod connection;
+mod group;
 mod postgres;
 mod row;
 pub(crate) mod schema;
@@ -18,7 +19,7 @@ use sqlx::migrate::Migrator;
 
 pub(crate) use crate::sql::{Builder, query, query_scalar};
 pub(crate) use connection::{Connection, On, Pool, Transaction};
-pub(crate) use postgres::{clock, count_servers, listener, notify};
+pub(crate) use postgres::{clock, count_servers, forgetful, listener, notify};
 pub(crate) use row::{Cell, Row};
 pub use url::{DatabaseUrl, UrlError};
 

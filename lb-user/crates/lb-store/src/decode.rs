@@ -16,12 +16,13 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    db::{Builder, Connection, Row},
+    db::{Builder, On},
     encode::{
         HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, Ordinals, POOLS,
     },
     error::StoreError,
     sql::Reader,
+    whole::{Extent, Rows, TAGS},
 };
 
 /// Trees as loaded, with what is needed to write one back.
@@ -35,116 +36,137 @@ pub(crate) struct Loaded {
 pub(crate) type Tags = HashMap<Uuid, Vec<String>>;
 type ByParent<P, I> = HashMap<P, Vec<I>>;
 
-/// Loads the trees of these load balancers; an id that does not exist is left out.
+/// Loads the trees of these load balancers, in one statement; an id that does not exist is left out.
 pub(crate) async fn load(
-    connection: &mut Connection,
+    on: impl Into<On<'_>>,
     ids: &[LoadBalancerId],
 ) -> Result<Loaded, StoreError> {
-    let mut loaded = Loaded::default();
     if ids.is_empty() {
-        return Ok(loaded);
+        return Ok(Loaded::default());
     }
-    let mut tags = load_tags(connection, ids).await?;
+    trees(&fetch(on, Extent::Tree, ids).await?)
+}
 
-    let mut rules: ByParent<L7PolicyId, L7Rule> = HashMap::new();
-    for row in select(connection, L7RULES, ids).await? {
-        let read = Reader::new(L7RULES, &row);
+/// Rows of these load balancers, of every table that is asked for.
+pub(crate) async fn fetch(
+    on: impl Into<On<'_>>,
+    extent: Extent,
+    ids: &[LoadBalancerId],
+) -> Result<Rows, StoreError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = extent.statement(&ids).build().fetch_all(on).await?;
+    Rows::sort(extent, rows)
+}
+
+/// What stands where in its list.
+type Placed<I> = (i64, Uuid, I);
+
+/// The trees that rows are of.
+pub(crate) fn trees(rows: &Rows) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let mut tags = all_tags(rows)?;
+    let mut rules: ByParent<L7PolicyId, Placed<L7Rule>> = HashMap::new();
+    for read in rows.of(L7RULES) {
         let rule = l7rule(&read, &mut tags)?;
-        loaded.ordinals.insert(rule.id.0, read.int("ordinal")?);
-        add(&mut rules, read.parse("l7policy_id")?, rule);
+        let ordinal = loaded.note(rule.id.0, &read)?;
+        add(
+            &mut rules,
+            read.parse("l7policy_id")?,
+            (ordinal, rule.id.0, rule),
+        );
     }
-    let mut policies: ByParent<ListenerId, L7Policy> = HashMap::new();
-    for row in select(connection, L7POLICIES, ids).await? {
-        let read = Reader::new(L7POLICIES, &row);
-        let mut policy = l7policy(&read, &mut tags)?;
-        policy.rules = rules.remove(&policy.id).unwrap_or_default();
-        add(&mut policies, read.parse("listener_id")?, policy);
+    let mut policies: ByParent<ListenerId, Placed<L7Policy>> = HashMap::new();
+    for read in rows.of(L7POLICIES) {
+        let mut it = l7policy(&read, &mut tags)?;
+        it.rules = in_order(rules.remove(&it.id));
+        // A policy's ordinal is its position.
+        let position = read.int("ordinal")?;
+        add(
+            &mut policies,
+            read.parse("listener_id")?,
+            (position, it.id.0, it),
+        );
     }
-    let mut listeners: ByParent<LoadBalancerId, Listener> = HashMap::new();
-    for row in select(connection, LISTENERS, ids).await? {
-        let read = Reader::new(LISTENERS, &row);
+    let mut listeners: ByParent<LoadBalancerId, Placed<Listener>> = HashMap::new();
+    for read in rows.of(LISTENERS) {
         let mut it = listener(&read, &mut tags)?;
-        it.l7policies = policies.remove(&it.id).unwrap_or_default();
-        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
-        add(&mut listeners, read.parse("load_balancer_id")?, it);
+        it.l7policies = in_order(policies.remove(&it.id));
+        let ordinal = loaded.note(it.id.0, &read)?;
+        add(
+            &mut listeners,
+            read.parse("load_balancer_id")?,
+            (ordinal, it.id.0, it),
+        );
     }
-    let mut members: ByParent<PoolId, Member> = HashMap::new();
-    for row in select(connection, MEMBERS, ids).await? {
-        let read = Reader::new(MEMBERS, &row);
+    let mut members: ByParent<PoolId, Placed<Member>> = HashMap::new();
+    for read in rows.of(MEMBERS) {
         let it = member(&read, &mut tags)?;
-        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
-        add(&mut members, read.parse("pool_id")?, it);
+        let ordinal = loaded.note(it.id.0, &read)?;
+        add(&mut members, read.parse("pool_id")?, (ordinal, it.id.0, it));
     }
     let mut monitors: HashMap<PoolId, HealthMonitor> = HashMap::new();
-    for row in select(connection, HEALTH_MONITORS, ids).await? {
-        let read = Reader::new(HEALTH_MONITORS, &row);
+    for read in rows.of(HEALTH_MONITORS) {
         monitors.insert(read.parse("pool_id")?, health_monitor(&read, &mut tags)?);
     }
-    let mut pools: ByParent<LoadBalancerId, Pool> = HashMap::new();
-    for row in select(connection, POOLS, ids).await? {
-        let read = Reader::new(POOLS, &row);
+    let mut pools: ByParent<LoadBalancerId, Placed<Pool>> = HashMap::new();
+    for read in rows.of(POOLS) {
         let mut it = pool(&read, &mut tags)?;
-        it.members = members.remove(&it.id).unwrap_or_default();
+        it.members = in_order(members.remove(&it.id));
         it.health_monitor = monitors.remove(&it.id);
-        loaded.ordinals.insert(it.id.0, read.int("ordinal")?);
-        add(&mut pools, read.parse("load_balancer_id")?, it);
+        let ordinal = loaded.note(it.id.0, &read)?;
+        add(
+            &mut pools,
+            read.parse("load_balancer_id")?,
+            (ordinal, it.id.0, it),
+        );
     }
-    let mut query = Builder::new("SELECT * FROM load_balancers WHERE id IN (");
-    push_ids(&mut query, ids);
-    for row in query.build().fetch_all(&mut *connection).await? {
-        let load_balancer = load_balancer(&Reader::new(LOAD_BALANCERS, &row), &mut tags)?;
+    for read in rows.of(LOAD_BALANCERS) {
+        let load_balancer = load_balancer(&read, &mut tags)?;
         let id = load_balancer.id;
         let tree = Tree {
             load_balancer,
-            listeners: listeners.remove(&id).unwrap_or_default(),
-            pools: pools.remove(&id).unwrap_or_default(),
+            listeners: in_order(listeners.remove(&id)),
+            pools: in_order(pools.remove(&id)),
         };
         loaded.trees.insert(id, tree);
     }
     Ok(loaded)
 }
 
+impl Loaded {
+    fn note(&mut self, id: Uuid, read: &Reader<'_>) -> Result<i64, StoreError> {
+        let ordinal = read.int("ordinal")?;
+        self.ordinals.insert(id, ordinal);
+        Ok(ordinal)
+    }
+}
+
+fn in_order<I>(list: Option<Vec<Placed<I>>>) -> Vec<I> {
+    let mut list = list.unwrap_or_default();
+    list.sort_unstable_by_key(|(ordinal, id, _)| (*ordinal, *id));
+    list.into_iter().map(|(_, _, item)| item).collect()
+}
+
+fn all_tags(rows: &Rows) -> Result<Tags, StoreError> {
+    let mut placed: HashMap<Uuid, Vec<(i64, String)>> = HashMap::new();
+    for read in rows.of(TAGS) {
+        let tag = (read.int("ordinal")?, read.text("tag")?);
+        placed
+            .entry(read.parse("resource_id")?)
+            .or_default()
+            .push(tag);
+    }
+    let in_order = placed.into_iter().map(|(id, mut tags)| {
+        tags.sort_unstable();
+        (id, tags.into_iter().map(|(_, tag)| tag).collect())
+    });
+    Ok(in_order.collect())
+}
+
 /// Appends the ids as bound parameters and closes the list.
 pub(crate) fn push_ids(query: &mut Builder, ids: &[LoadBalancerId]) {
     query.push_list(ids.iter().map(ToString::to_string));
     query.push(")");
-}
-
-async fn select(
-    connection: &mut Connection,
-    table: &'static str,
-    ids: &[LoadBalancerId],
-) -> Result<Vec<Row>, StoreError> {
-    // The table is a constant of this crate.
-    let mut query = Builder::new(format!("SELECT * FROM {table} WHERE load_balancer_id IN ("));
-    push_ids(&mut query, ids);
-    query.push(" ORDER BY ordinal, id");
-    query.build().fetch_all(connection).await
-}
-
-async fn load_tags(
-    connection: &mut Connection,
-    ids: &[LoadBalancerId],
-) -> Result<Tags, StoreError> {
-    let mut tags = Tags::new();
-    for row in select_tags(connection, ids).await? {
-        let read = Reader::new("tags", &row);
-        let tag: String = row.try_get("tag")?;
-        tags.entry(read.parse("resource_id")?)
-            .or_default()
-            .push(tag);
-    }
-    Ok(tags)
-}
-
-async fn select_tags(
-    connection: &mut Connection,
-    ids: &[LoadBalancerId],
-) -> Result<Vec<Row>, StoreError> {
-    let mut query = Builder::new("SELECT resource_id, tag FROM tags WHERE load_balancer_id IN (");
-    push_ids(&mut query, ids);
-    query.push(" ORDER BY resource_id, ordinal");
-    query.build().fetch_all(connection).await
 }
 
 fn add<P: Eq + Hash, I>(lists: &mut ByParent<P, I>, parent: P, item: I) {

@@ -17,6 +17,7 @@ use crate::{
     error::StoreError,
     secret::reference,
     sql::{NewRow, counter},
+    summary,
 };
 
 pub(crate) const LOAD_BALANCERS: &str = "load_balancers";
@@ -52,7 +53,7 @@ pub(crate) fn encode(tree: &Tree, ordinals: &Ordinals) -> Result<Encoded, StoreE
         ordinals,
         out: Encoded::default(),
     };
-    encoder.load_balancer()?;
+    encoder.load_balancer(summary::encode(tree)?)?;
     encoder.each(tree.listeners.iter(), |l| l.id.0, Encoder::listener)?;
     encoder.each(tree.pools.iter(), |p| p.id.0, Encoder::pool)?;
     Ok(encoder.out)
@@ -95,7 +96,7 @@ impl Encoder<'_> {
         self.out.secrets.extend(ids);
     }
 
-    fn load_balancer(&mut self) -> Result<(), StoreError> {
+    fn load_balancer(&mut self, summary: String) -> Result<(), StoreError> {
         let it = self.load_balancer;
         let row = NewRow::new(LOAD_BALANCERS, it.id.0).text("project_id", &it.project_id);
         let row = with_common(row, &it.common)
@@ -115,7 +116,8 @@ impl Encoder<'_> {
             .opt_text("vip_qos_policy_id", it.vip_options.qos_policy_id)
             .json("vip_sg_ids", &it.vip_options.sg_ids)?
             .int("generation", counter(it.generation))
-            .int("failover_count", counter(it.failover_count));
+            .int("failover_count", counter(it.failover_count))
+            .text("summary", summary);
         self.push(row, &it.common);
         Ok(())
     }

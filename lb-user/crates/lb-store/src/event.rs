@@ -5,11 +5,12 @@
 //! [`Store::record_event`] in one of its own). A reader asks for what came after the last number it
 //! has seen and is woken by [`Store::changes`].
 //!
-//! Invariants: a project's events are numbered without gaps, in the order of their commits, so a
+//! Invariants: a project's events are numbered without gaps, each after its commit ([`number`]), so a
 //! reader that goes on behind a number misses nothing; no more than [`KEPT_MAX`] and a few are kept
 //! of a project; an event holds no secret.
 
 mod diff;
+pub(crate) mod number;
 
 use std::fmt;
 
@@ -17,13 +18,14 @@ use lb_model::{enums::UnknownValue, id::LoadBalancerId, time::Timestamp};
 use serde_json::Value;
 
 pub(crate) use diff::{created, status_changes};
+pub(crate) use number::record;
 
 use crate::{
-    db::{Connection, query, query_scalar},
+    db::{query, query_scalar},
     error::StoreError,
     lock::Attempts,
-    sql::{Reader, to_json},
-    store::{Store, now},
+    sql::Reader,
+    store::Store,
 };
 
 /// Events kept of one project: the newest.
@@ -159,6 +161,7 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<EventPage, StoreError> {
+        self.number_events().await?;
         let mut transaction = self.begin_read().await?;
         let last: Option<i64> = query_scalar(SELECT_LAST)
             .bind(project_id)
@@ -196,46 +199,13 @@ impl Store {
     }
 }
 
-/// Records an event in the caller's transaction. The last thing before its commit: the project's
-/// other writers wait from here on.
-pub(crate) async fn record(
-    connection: &mut Connection,
-    event: &NewEvent,
-) -> Result<(), StoreError> {
-    let sequence: Option<i64> = query_scalar(NEXT)
-        .bind(event.project_id.as_str())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let sequence = sequence.ok_or(StoreError::Internal("an event was given no number"))?;
-    let message: String = event.message.chars().take(MESSAGE_CHARS_MAX).collect();
-    query(INSERT)
-        .bind(event.project_id.as_str())
-        .bind(sequence)
-        .bind(now().0)
-        .bind(event.kind.as_str())
-        .bind(event.load_balancer_id.map(|id| id.to_string()))
-        .bind(message)
-        .bind(to_json(&event.data)?)
-        .execute(&mut *connection)
-        .await?;
-    if sequence % SWEEP_PERIOD == 0 {
-        query(SWEEP)
-            .bind(event.project_id.as_str())
-            .bind(sequence - KEPT_MAX)
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
+fn shortened(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS_MAX).collect()
 }
 
-const NEXT: &str = "INSERT INTO event_sequences (project_id, last) VALUES ($1, 1) \
-     ON CONFLICT (project_id) DO UPDATE SET last = event_sequences.last + 1 RETURNING last";
-const INSERT: &str = "INSERT INTO events (project_id, sequence, created_at, kind, \
-     load_balancer_id, message, data) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const SWEEP: &str = "DELETE FROM events WHERE project_id = $1 AND sequence <= $2";
 const SELECT_LAST: &str = "SELECT last FROM event_sequences WHERE project_id = $1";
 const SELECT_AFTER: &str = "SELECT sequence, created_at, kind, load_balancer_id, message, data \
      FROM events WHERE project_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[NEXT, INSERT, SWEEP, SELECT_LAST, SELECT_AFTER];
+pub(crate) const STATEMENTS: &[&str] = &[SELECT_LAST, SELECT_AFTER];

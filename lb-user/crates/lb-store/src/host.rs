@@ -83,6 +83,23 @@ async fn load(connection: &mut Connection) -> Result<Vec<Host>, StoreError> {
     hosts.collect()
 }
 
+/// The hosts' addresses in one transaction, read when they are first needed.
+#[derive(Debug, Default)]
+pub(crate) struct HostAddresses(Option<BTreeSet<IpAddr>>);
+
+impl HostAddresses {
+    pub(crate) async fn get(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<&BTreeSet<IpAddr>, StoreError> {
+        let known = match self.0.take() {
+            Some(known) => known,
+            None => addresses(connection).await?,
+        };
+        Ok(self.0.insert(known))
+    }
+}
+
 pub(crate) async fn addresses(connection: &mut Connection) -> Result<BTreeSet<IpAddr>, StoreError> {
     let hosts = load(connection).await?;
     Ok(hosts.into_iter().flat_map(|host| host.addresses).collect())

@@ -21,19 +21,18 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    amphora,
-    db::{Builder, Connection, Row, query, query_scalar},
+    amphora::{self, Slots},
+    db::{Builder, Connection, query, query_scalar},
     error::{NetworkError, StoreError},
-    host,
+    host::{self, HostAddresses},
     network::{Near, Place, Subnet, number},
     ports::{NeededPort, Port, PortPurpose, near, needed_ports},
     sql::{NewRow, Reader},
     store::{Store, now},
+    whole::PORTS,
 };
 
 mod search;
-
-const PORTS: &str = "ports";
 
 /// How many addresses behind the one given out last are tried before all taken ones are read.
 const TRIES: u32 = 8;
@@ -86,7 +85,9 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.inner.database.read)
             .await?;
-        rows.iter().map(port).collect()
+        rows.iter()
+            .map(|row| port(&Reader::new(PORTS, row)))
+            .collect()
     }
 
     /// Which of these addresses are an amphora's, or a source of translated flows.
@@ -116,7 +117,9 @@ impl Store {
             .bind(id.to_string())
             .fetch_optional(&self.inner.database.read)
             .await?;
-        row.as_ref().map(port).transpose()
+        row.as_ref()
+            .map(|row| port(&Reader::new(PORTS, row)))
+            .transpose()
     }
 
     /// How many addresses a subnet has left.
@@ -156,6 +159,7 @@ impl Store {
         &self,
         connection: &mut Connection,
         claim: &Claim<'_>,
+        hosts: &mut HostAddresses,
     ) -> Result<Port, StoreError> {
         let place = self
             .inner
@@ -181,15 +185,15 @@ impl Store {
                 return Ok(port);
             }
             search::check_wanted(subnet, wanted)?;
-            let hosts = host::addresses(connection).await?;
+            let hosts = hosts.get(connection).await?;
             if hosts.contains(&wanted) || !insert(connection, &port).await? {
                 return Err(NetworkError::AddressInUse(wanted).into());
             }
             return Ok(port);
         }
-        let hosts = host::addresses(connection).await?;
+        let hosts = hosts.get(connection).await?;
         for _ in 0..TRIES {
-            let Some(candidate) = self.behind_last(subnet, &hosts) else {
+            let Some(candidate) = self.behind_last(subnet, hosts) else {
                 break;
             };
             port.address = candidate;
@@ -197,7 +201,7 @@ impl Store {
                 return Ok(port);
             }
         }
-        let mut taken = taken(connection, subnet, &hosts).await?;
+        let mut taken = taken(connection, subnet, hosts).await?;
         loop {
             port.address = self.next_free(subnet, &taken)?;
             if insert(connection, &port).await? {
@@ -253,10 +257,35 @@ impl Store {
         connection: &mut Connection,
         tree: &Tree,
     ) -> Result<(), StoreError> {
-        let owner = tree.load_balancer.id;
         let slots = amphora::ensure(connection, &tree.load_balancer).await?;
+        let have = load_ports(connection, tree.load_balancer.id).await?;
+        let hosts = &mut HostAddresses::default();
+        self.adjust(connection, tree, &slots, have, hosts).await
+    }
+
+    /// The same for a load balancer that has no more than its VIPs yet.
+    pub(crate) async fn first_ports(
+        &self,
+        connection: &mut Connection,
+        tree: &Tree,
+        hosts: &mut HostAddresses,
+    ) -> Result<(), StoreError> {
+        let slots = amphora::first(connection, &tree.load_balancer).await?;
+        self.adjust(connection, tree, &slots, Vec::new(), hosts)
+            .await
+    }
+
+    async fn adjust(
+        &self,
+        connection: &mut Connection,
+        tree: &Tree,
+        slots: &Slots,
+        have: Vec<Port>,
+        hosts: &mut HostAddresses,
+    ) -> Result<(), StoreError> {
+        let owner = tree.load_balancer.id;
         let mut missing = needed_ports(tree);
-        for port in load_ports(connection, owner).await? {
+        for port in have {
             let slot = port.amphora_id.and_then(|id| slots.slot_of(id));
             let have = NeededPort {
                 purpose: port.purpose,
@@ -282,7 +311,7 @@ impl Store {
                 wanted: None,
                 port_id: None,
             };
-            self.take(connection, &claim).await?;
+            self.take(connection, &claim, hosts).await?;
         }
         Ok(())
     }
@@ -318,11 +347,12 @@ pub(crate) async fn load_ports(
         .bind(owner.to_string())
         .fetch_all(connection)
         .await?;
-    rows.iter().map(port).collect()
+    rows.iter()
+        .map(|row| port(&Reader::new(PORTS, row)))
+        .collect()
 }
 
-fn port(row: &Row) -> Result<Port, StoreError> {
-    let read = Reader::new(PORTS, row);
+pub(crate) fn port(read: &Reader<'_>) -> Result<Port, StoreError> {
     Ok(Port {
         id: read.parse("id")?,
         load_balancer_id: read.opt_parse("load_balancer_id")?,

@@ -16,6 +16,7 @@ use crate::{
     error::StoreError,
     sql::{Reader, counter},
     store::{Store, now},
+    whole::MEMBER_HEALTH,
 };
 
 /// Counters as the API shows them.
@@ -127,7 +128,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn load_health(
+async fn load_health(
     connection: &mut Connection,
     owner: LoadBalancerId,
 ) -> Result<HashMap<MemberId, bool>, StoreError> {
@@ -135,11 +136,15 @@ pub(crate) async fn load_health(
         .bind(owner.to_string())
         .fetch_all(connection)
         .await?;
-    let health = rows.iter().map(|row| {
-        let read = Reader::new("member_health", row);
-        Ok((read.parse("member_id")?, read.bool("up")?))
-    });
+    let health = rows
+        .iter()
+        .map(|row| health(&Reader::new(MEMBER_HEALTH, row)));
     health.collect()
+}
+
+/// A member, and whether it is up.
+pub(crate) fn health(read: &Reader<'_>) -> Result<(MemberId, bool), StoreError> {
+    Ok((read.parse("member_id")?, read.bool("up")?))
 }
 
 const SELECT_STATS: &str = "SELECT * FROM listener_stats WHERE load_balancer_id = $1";

@@ -217,8 +217,8 @@ impl OrphanRegistry {
     pub async fn confirm(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
         let mut transaction = self.0.begin().await?;
         let there = confirm(&mut transaction, id).await?;
-        db::notify(&mut transaction, HINT.to_owned()).await?;
         transaction.commit().await?;
+        db::notify(&self.0, &[HINT.to_owned()]).await?;
         Ok(there)
     }
 

@@ -6,6 +6,7 @@
 //! this crate.
 
 mod query;
+pub(crate) mod union;
 
 use std::str::FromStr;
 
@@ -17,10 +18,14 @@ use uuid::Uuid;
 pub(crate) use query::prepare;
 pub(crate) use query::{ATTEMPTS_MAX, Builder, Query, is_broken, query, query_scalar};
 
+use self::union::{Part, Places};
 use crate::{
-    db::{Connection, Row},
+    db::{Cell, Connection, Row},
     error::StoreError,
 };
+
+/// Rows written by one statement; a power of two.
+const ROWS_AT_ONCE: usize = 64;
 
 /// One column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,32 +101,38 @@ impl NewRow {
         Ok(self.set(column, Value::OptText(text)))
     }
 
-    /// Inserts the row, or replaces the one with its id.
-    pub(crate) fn upsert_sql(&self) -> String {
+    /// Inserts so many rows like this one, or replaces those with their ids.
+    pub(crate) fn upsert_sql(&self, rows: usize) -> String {
         let names = self.columns.iter().skip(1);
         let updates: Vec<String> = names
             .map(|(name, _value)| format!("{name} = excluded.{name}"))
             .collect();
         format!(
-            "{} (id) DO UPDATE SET {}",
-            self.on_conflict_sql(),
+            "{} ON CONFLICT (id) DO UPDATE SET {}",
+            self.insert_sql(rows),
             updates.join(", ")
         )
     }
 
-    fn insert_sql(&self) -> String {
-        format!("{} DO NOTHING", self.on_conflict_sql())
-    }
-
-    fn on_conflict_sql(&self) -> String {
+    fn insert_sql(&self, rows: usize) -> String {
         let names: Vec<&str> = self.columns.iter().map(|(name, _value)| *name).collect();
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
+        let width = names.len();
+        let row = |row: usize| {
+            let places = (1..=width).map(|place| format!("${}", row * width + place));
+            format!("({})", places.collect::<Vec<_>>().join(", "))
+        };
         format!(
-            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT",
+            "INSERT INTO {} ({}) VALUES {}",
             self.table,
             names.join(", "),
-            places.join(", "),
+            (0..rows).map(row).collect::<Vec<_>>().join(", "),
         )
+    }
+
+    // Table and columns are constants of this crate, values are bound.
+    fn bound(self, query: Query) -> Query {
+        let values = self.columns.into_iter().map(|(_name, value)| value);
+        values.fold(query, Query::bind)
     }
 
     /// Inserts the row unless one of its unique values is taken; says whether it did.
@@ -129,16 +140,37 @@ impl NewRow {
         self,
         connection: &mut Connection,
     ) -> Result<bool, StoreError> {
-        let values = self.columns.iter().map(|(_name, value)| value.clone());
-        let query = values.fold(Query::built(self.insert_sql()), Query::bind);
-        Ok(query.execute(connection).await?.rows_affected() > 0)
+        let sql = format!("{} ON CONFLICT DO NOTHING", self.insert_sql(1));
+        let done = self.bound(Query::built(sql)).execute(connection).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Inserts the row, which is a new one.
+    pub(crate) async fn insert(self, connection: &mut Connection) -> Result<(), StoreError> {
+        let sql = self.insert_sql(1);
+        self.bound(Query::built(sql)).execute(connection).await?;
+        Ok(())
     }
 
     pub(crate) async fn upsert(self, connection: &mut Connection) -> Result<(), StoreError> {
-        // Table and columns are constants of this crate, values are bound.
-        let values = self.columns.iter().map(|(_name, value)| value.clone());
-        let query = values.fold(Query::built(self.upsert_sql()), Query::bind);
-        query.execute(connection).await?;
+        Self::upsert_all(vec![self], connection).await
+    }
+
+    /// Rows of one table, in few statements: as many of them as is a power of two at a time, so that
+    /// few different statements come of it.
+    pub(crate) async fn upsert_all(
+        mut rows: Vec<Self>,
+        connection: &mut Connection,
+    ) -> Result<(), StoreError> {
+        while let Some(first) = rows.first() {
+            let largest = 1 << rows.len().ilog2();
+            let count = largest.min(ROWS_AT_ONCE);
+            let query = Query::built(first.upsert_sql(count));
+            let query = rows
+                .drain(..count)
+                .fold(query, |query, row| row.bound(query));
+            query.execute(&mut *connection).await?;
+        }
         Ok(())
     }
 }
@@ -177,23 +209,45 @@ pub(crate) fn counter(value: u64) -> i64 {
 pub(crate) struct Reader<'r> {
     table: &'static str,
     row: &'r Row,
+    /// Where its columns stand, when they have no names of their own.
+    part: Option<(&'static Part, Places)>,
 }
 
 impl<'r> Reader<'r> {
     pub(crate) const fn new(table: &'static str, row: &'r Row) -> Self {
-        Self { table, row }
+        Self {
+            table,
+            row,
+            part: None,
+        }
+    }
+
+    /// A row of a union, read as one of its table.
+    pub(crate) const fn of_part(part: &'static Part, places: Places, row: &'r Row) -> Self {
+        Self {
+            table: part.table,
+            row,
+            part: Some((part, places)),
+        }
+    }
+
+    fn cell<T: Cell>(&self, column: &str) -> Result<T, StoreError> {
+        match self.part {
+            None => self.row.try_get(column),
+            Some((part, places)) => self.row.try_get(places.of_column(part, column)?),
+        }
     }
 
     pub(crate) fn text(&self, column: &str) -> Result<String, StoreError> {
-        self.row.try_get(column)
+        self.cell(column)
     }
 
     pub(crate) fn opt_text(&self, column: &str) -> Result<Option<String>, StoreError> {
-        self.row.try_get(column)
+        self.cell(column)
     }
 
     pub(crate) fn bool(&self, column: &str) -> Result<bool, StoreError> {
-        self.row.try_get(column)
+        self.cell(column)
     }
 
     pub(crate) fn parse<T: FromStr>(&self, column: &str) -> Result<T, StoreError> {
@@ -206,12 +260,12 @@ impl<'r> Reader<'r> {
     }
 
     pub(crate) fn int<T: TryFrom<i64>>(&self, column: &str) -> Result<T, StoreError> {
-        let number: i64 = self.row.try_get(column)?;
+        let number: i64 = self.cell(column)?;
         T::try_from(number).map_err(|_out_of_range| self.corrupt(column, number))
     }
 
     pub(crate) fn opt_int<T: TryFrom<i64>>(&self, column: &str) -> Result<Option<T>, StoreError> {
-        let number: Option<i64> = self.row.try_get(column)?;
+        let number: Option<i64> = self.cell(column)?;
         let convert =
             |number| T::try_from(number).map_err(|_out_of_range| self.corrupt(column, number));
         number.map(convert).transpose()

@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     fmt,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lb_model::{
@@ -23,8 +26,12 @@ use crate::{
     error::StoreError,
     lock::StateLock,
     network::NetworkDriver,
+    notify::Teller,
     secret::{KeySource, seal::SealKey},
 };
+
+/// Events are numbered after so many changes, if nobody reads them before.
+const EVENTS_NUMBERED_EVERY: u64 = 256;
 
 /// A handle on the store; cheap to clone.
 #[derive(Clone)]
@@ -41,6 +48,10 @@ pub(crate) struct Inner {
     pub(crate) last_given: Mutex<HashMap<SubnetId, u128>>,
     pub(crate) capabilities: Remembered,
     pub(crate) feed: Feed,
+    /// Where other servers are told; `None` on SQLite, which has none.
+    teller: Option<Teller>,
+    /// How many changes were committed.
+    changes: AtomicU64,
     listening: Mutex<Option<AbortHandle>>,
     /// On SQLite one process has the state directory; on PostgreSQL several may share it.
     _lock: Option<StateLock>,
@@ -111,10 +122,12 @@ impl Store {
         let seal = seal_key(&database, settings, state_dir).await?;
         let listener = db::listener(&database).await?;
         let inner = Inner {
+            teller: db::forgetful(&database).map(Teller::new),
             database,
             networks,
             seal,
             last_given: Mutex::default(),
+            changes: AtomicU64::new(0),
             capabilities: Remembered::default(),
             feed: Feed::new(),
             listening: Mutex::default(),
@@ -176,27 +189,34 @@ impl Store {
 
     /// Commits what is nobody's concern who converges: no load balancer changed by it.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
-        self.commit_and_tell(transaction, |_feed| {}).await
+        self.commit_and_tell(transaction, |_feed| {}, None).await
     }
 
     /// Commits what somebody may wait for though no load balancer changed, and wakes.
-    pub(crate) async fn commit_and_wake(
-        &self,
-        mut transaction: Transaction,
-    ) -> Result<(), StoreError> {
-        db::notify(&mut transaction, self.inner.feed.text("-")).await?;
-        self.commit_and_tell(transaction, Feed::woken).await
+    pub(crate) async fn commit_and_wake(&self, transaction: Transaction) -> Result<(), StoreError> {
+        let others = self.inner.feed.text("-");
+        self.commit_and_tell(transaction, Feed::woken, Some(others))
+            .await
     }
 
     /// Commits a change of a load balancer and wakes whoever waits for one, in every server, also
     /// when the caller is dropped meanwhile.
     pub(crate) async fn commit_change(
         &self,
-        mut transaction: Transaction,
+        transaction: Transaction,
         id: LoadBalancerId,
     ) -> Result<(), StoreError> {
-        db::notify(&mut transaction, self.inner.feed.text(id)).await?;
-        self.commit_and_tell(transaction, move |feed| feed.changed(id))
+        let changes = self.inner.changes.fetch_add(1, Ordering::Relaxed);
+        if changes % EVENTS_NUMBERED_EVERY == EVENTS_NUMBERED_EVERY - 1 {
+            let store = self.clone();
+            lb_telemetry::task::spawn("number events", async move {
+                if let Err(error) = store.number_events().await {
+                    tracing::warn!(%error, "events are not numbered yet");
+                }
+            });
+        }
+        let others = self.inner.feed.text(id);
+        self.commit_and_tell(transaction, move |feed| feed.changed(id), Some(others))
             .await
     }
 
@@ -204,11 +224,15 @@ impl Store {
         &self,
         transaction: Transaction,
         tell: impl FnOnce(&Feed) + Send + 'static,
+        others: Option<String>,
     ) -> Result<(), StoreError> {
         let inner = Arc::clone(&self.inner);
         let commit = lb_telemetry::task::spawn("store commit", async move {
             let done = transaction.commit().await;
             tell(&inner.feed);
+            if let (Ok(()), Some(teller), Some(text)) = (&done, &inner.teller, others) {
+                teller.tell(text).await;
+            }
             done
         });
         match commit.await {

@@ -22,7 +22,6 @@ use lb_model::{
 use uuid::Uuid;
 
 use crate::{
-    amphora::{self, AmphoraRow},
     db::{Builder, Connection, Row, Transaction, query, query_scalar},
     decode::{Loaded, load, push_ids},
     encode::{
@@ -31,12 +30,11 @@ use crate::{
     },
     error::{NetworkError, StoreError},
     event,
-    ipam::load_ports,
+    host::HostAddresses,
     lock::{Attempts, lock_row},
-    observed::load_health,
-    ports::Port,
+    ports::needed_ports,
     quota,
-    sql::Reader,
+    sql::{NewRow, Reader},
     store::Store,
     vip::Vips,
 };
@@ -56,19 +54,6 @@ pub struct Head {
     pub created_at: Timestamp,
     /// Last change.
     pub updated_at: Option<Timestamp>,
-}
-
-/// Everything a specification is built from, read at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Carried {
-    /// The load balancer.
-    pub tree: Tree,
-    /// Its amphorae, by slot.
-    pub amphorae: Vec<AmphoraRow>,
-    /// Its addresses, VIPs included.
-    pub ports: Vec<Port>,
-    /// Last known health; a member never probed is not in it.
-    pub member_health: HashMap<MemberId, bool>,
 }
 
 /// Load balancers asked for in one statement.
@@ -186,8 +171,9 @@ impl Store {
     {
         let mut transaction = self.begin_write().await?;
         let allowance = quota::allowance(&mut transaction, project_id, limits).await?;
+        let mut hosts = HostAddresses::default();
         let vips = self
-            .reserve_vips(&mut transaction, id, project_id, vips, topology)
+            .reserve_vips(&mut transaction, id, project_id, vips, topology, &mut hosts)
             .await
             .map_err(|error| quota_first(error, allowance))?;
         let tree = build(vips, allowance)?;
@@ -206,7 +192,8 @@ impl Store {
                 }
                 error
             })?;
-        self.reconcile_ports(&mut transaction, &tree).await?;
+        self.first_ports(&mut transaction, &tree, &mut hosts)
+            .await?;
         event::record(&mut transaction, &event::created(&tree)).await?;
         Ok((transaction, tree))
     }
@@ -216,11 +203,11 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn read_tree(&self, id: LoadBalancerId) -> Result<Option<Tree>, StoreError> {
-        let mut transaction = self.begin_read().await?;
-        Ok(load(&mut transaction, &[id]).await?.trees.remove(&id))
+        let loaded = load(&self.inner.database.read, &[id]).await?;
+        Ok(loaded.trees.into_values().next())
     }
 
-    /// Several load balancers, in a constant number of queries. Unknown ids are left out.
+    /// Several load balancers, in one query. Unknown ids are left out.
     ///
     /// # Errors
     /// The database's.
@@ -228,8 +215,7 @@ impl Store {
         &self,
         ids: &[LoadBalancerId],
     ) -> Result<BTreeMap<LoadBalancerId, Tree>, StoreError> {
-        let mut transaction = self.begin_read().await?;
-        Ok(load(&mut transaction, ids).await?.trees)
+        Ok(load(&self.inner.database.read, ids).await?.trees)
     }
 
     /// Changes a load balancer by `change`, all or nothing. Changes of one load balancer follow each
@@ -297,24 +283,40 @@ impl Store {
         let project_id = &before.load_balancer.project_id;
         let allowance = quota::allowance(&mut transaction, project_id, limits).await?;
         let value = change(&mut after, allowance)?;
-        if after.load_balancer.id != id {
-            return Err(StoreError::Internal("a change must not change the id"));
-        }
         if after == before {
             return Ok(value);
         }
-        if after.load_balancer.common.provisioning_status == ProvisioningStatus::Deleted {
-            remove(&mut transaction, id).await?;
-        } else {
-            let (old, new) = (encode(&before, &ordinals)?, encode(&after, &ordinals)?);
-            save(&mut transaction, id, &old, new).await?;
-            self.reconcile_ports(&mut transaction, &after).await?;
-        }
-        if let Some(told) = event::status_changes(&before, &after) {
-            event::record(&mut transaction, &told).await?;
-        }
+        self.write_change(&mut transaction, &before, &after, &ordinals)
+            .await?;
         self.commit_change(transaction, id).await?;
         Ok(value)
+    }
+
+    /// Writes what a change made of a tree, and what follows from it.
+    pub(crate) async fn write_change(
+        &self,
+        transaction: &mut Transaction,
+        before: &Tree,
+        after: &Tree,
+        ordinals: &Ordinals,
+    ) -> Result<(), StoreError> {
+        let id = before.id();
+        if after.id() != id {
+            return Err(StoreError::Internal("a change must not change the id"));
+        }
+        if after.load_balancer.common.provisioning_status == ProvisioningStatus::Deleted {
+            remove(transaction, id).await?;
+        } else {
+            let (old, new) = (encode(before, ordinals)?, encode(after, ordinals)?);
+            save(transaction, id, &old, new).await?;
+            if needed_ports(before) != needed_ports(after) {
+                self.reconcile_ports(transaction, after).await?;
+            }
+        }
+        if let Some(told) = event::status_changes(before, after) {
+            event::record(transaction, &told).await?;
+        }
+        Ok(())
     }
 
     /// Removes a load balancer and frees its addresses. Says whether there was one.
@@ -326,23 +328,6 @@ impl Store {
         let existed = remove(&mut transaction, id).await?;
         self.commit_change(transaction, id).await?;
         Ok(existed)
-    }
-
-    /// What an agent's specification is built from, as of one moment.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn read_carried(&self, id: LoadBalancerId) -> Result<Option<Carried>, StoreError> {
-        let mut transaction = self.begin_read().await?;
-        let Some(tree) = load(&mut transaction, &[id]).await?.trees.remove(&id) else {
-            return Ok(None);
-        };
-        Ok(Some(Carried {
-            tree,
-            amphorae: amphora::load_many(&mut transaction, &[id]).await?,
-            ports: load_ports(&mut transaction, id).await?,
-            member_health: load_health(&mut transaction, id).await?,
-        }))
     }
 
     /// Every load balancer with its generation: what sync compares.
@@ -443,6 +428,9 @@ owners!(
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
 pub(crate) const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
+const DELETE_TAGS_OF: &str = "DELETE FROM tags WHERE resource_id IN (";
+/// Objects removed by one statement.
+const DELETED_AT_ONCE: usize = 128;
 const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
 const INSERT_TAG: &str =
     "INSERT INTO tags (resource_id, tag, ordinal, load_balancer_id) VALUES ($1, $2, $3, $4)";
@@ -450,16 +438,27 @@ const DELETE_CONSUMER: &str = "DELETE FROM secret_consumers WHERE load_balancer_
 const INSERT_CONSUMER: &str =
     "INSERT INTO secret_consumers (load_balancer_id, secret_id) VALUES ($1, $2)";
 const FORGET_HEALTH: &str = "DELETE FROM member_health WHERE member_id IN (SELECT m.id \
-     FROM members m JOIN health_monitors h ON h.pool_id = m.pool_id WHERE h.id = $1)";
+     FROM members m JOIN health_monitors h ON h.pool_id = m.pool_id WHERE h.id IN (";
 
 /// Children first, so that nothing is removed twice.
 const DELETES: &[(&str, &str)] = &[
-    (L7RULES, "DELETE FROM l7rules WHERE id = $1"),
-    (L7POLICIES, "DELETE FROM l7policies WHERE id = $1"),
-    (LISTENERS, "DELETE FROM listeners WHERE id = $1"),
-    (MEMBERS, "DELETE FROM members WHERE id = $1"),
-    (HEALTH_MONITORS, "DELETE FROM health_monitors WHERE id = $1"),
-    (POOLS, "DELETE FROM pools WHERE id = $1"),
+    (L7RULES, "DELETE FROM l7rules WHERE id IN ("),
+    (L7POLICIES, "DELETE FROM l7policies WHERE id IN ("),
+    (LISTENERS, "DELETE FROM listeners WHERE id IN ("),
+    (MEMBERS, "DELETE FROM members WHERE id IN ("),
+    (HEALTH_MONITORS, "DELETE FROM health_monitors WHERE id IN ("),
+    (POOLS, "DELETE FROM pools WHERE id IN ("),
+];
+
+/// The order in which rows are written: each refers to earlier ones alone.
+const PARENTS_FIRST: [&str; 7] = [
+    LOAD_BALANCERS,
+    LISTENERS,
+    POOLS,
+    MEMBERS,
+    HEALTH_MONITORS,
+    L7POLICIES,
+    L7RULES,
 ];
 
 #[cfg(test)]
@@ -472,9 +471,18 @@ pub(crate) const STATEMENTS: &[&str] = &[
     INSERT_TAG,
     DELETE_CONSUMER,
     INSERT_CONSUMER,
-    FORGET_HEALTH,
-    "DELETE FROM l7rules WHERE id = $1",
 ];
+
+/// Those that end with a list.
+#[cfg(test)]
+pub(crate) fn list_statements() -> Vec<String> {
+    let of_tables = DELETES.iter().map(|(_table, sql)| format!("{sql}$1)"));
+    let others = [
+        format!("{FORGET_HEALTH}$1))"),
+        format!("{DELETE_TAGS_OF}$1)"),
+    ];
+    of_tables.chain(others).collect()
+}
 
 /// A met quota stands before an address that is taken (contract 3.4: 403 beats 409).
 fn quota_first(error: StoreError, mut allowance: Allowance) -> StoreError {
@@ -508,26 +516,25 @@ pub(crate) async fn save(
             .rows
             .iter()
             .filter(|row| row.table == *table && !kept.contains(&row.id));
-        for row in gone {
-            let id = row.id.to_string();
+        let gone: Vec<Uuid> = gone.map(|row| row.id).collect();
+        for some in gone.chunks(DELETED_AT_ONCE) {
             if *table == HEALTH_MONITORS {
-                query(FORGET_HEALTH)
-                    .bind(&id)
-                    .execute(&mut *connection)
-                    .await?;
+                delete(connection, FORGET_HEALTH, some).await?;
             }
-            query(DELETE_TAGS)
-                .bind(&id)
-                .execute(&mut *connection)
-                .await?;
-            query(sql).bind(&id).execute(&mut *connection).await?;
+            delete(connection, DELETE_TAGS_OF, some).await?;
+            delete(connection, sql, some).await?;
         }
     }
     let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
-    for row in new.rows {
-        if before.get(&row.id) != Some(&&row) {
-            row.upsert(connection).await?;
-        }
+    let differs = |row: &NewRow| before.get(&row.id) != Some(&row);
+    let (changed, _same): (Vec<NewRow>, Vec<NewRow>) = new.rows.into_iter().partition(differs);
+    let mut by_table: HashMap<&str, Vec<NewRow>> = HashMap::new();
+    for row in changed {
+        by_table.entry(row.table).or_default().push(row);
+    }
+    for table in PARENTS_FIRST {
+        let rows = by_table.remove(table).unwrap_or_default();
+        NewRow::upsert_all(rows, connection).await?;
     }
     let no_tags = Vec::new();
     for (id, tags) in &new.tags {
@@ -539,6 +546,22 @@ pub(crate) async fn save(
     if old.secrets != new.secrets {
         save_consumers(connection, owner, new.secrets.iter()).await?;
     }
+    Ok(())
+}
+
+/// `sql` up to the list of ids.
+async fn delete(
+    connection: &mut Connection,
+    sql: &'static str,
+    ids: &[Uuid],
+) -> Result<(), StoreError> {
+    let mut delete = Builder::new(sql);
+    delete.push_list(ids.iter().map(Uuid::to_string)).push(")");
+    // One of them closes a subquery.
+    if sql == FORGET_HEALTH {
+        delete.push(")");
+    }
+    delete.build().execute(connection).await?;
     Ok(())
 }
 

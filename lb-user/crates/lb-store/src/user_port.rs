@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     db::{Connection, Row, query},
     error::{NetworkError, StoreError},
+    host::HostAddresses,
     ipam::Claim,
     network::{Near, Network, Place},
     ports::PortPurpose,
@@ -111,6 +112,7 @@ impl Store {
             .bind(port.created_at.0)
             .execute(&mut transaction)
             .await?;
+        let mut hosts = HostAddresses::default();
         let any = [(None, None)];
         let wanted = match new.fixed_ips.as_slice() {
             [] => any.as_slice(),
@@ -135,7 +137,7 @@ impl Store {
                 wanted: *address,
                 port_id: first.then_some(port.id),
             };
-            let taken = self.take(&mut transaction, &claim).await?;
+            let taken = self.take(&mut transaction, &claim, &mut hosts).await?;
             query(INSERT_ADDRESS)
                 .bind(taken.id.to_string())
                 .bind(port.id.to_string())

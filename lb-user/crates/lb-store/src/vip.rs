@@ -18,6 +18,7 @@ use lb_model::{
 use crate::{
     db::Connection,
     error::StoreError,
+    host::HostAddresses,
     ipam::Claim,
     network::{Near, Place},
     ports::{Port, PortPurpose},
@@ -43,6 +44,7 @@ impl Store {
         project_id: &str,
         request: &VipRequest,
         topology: Topology,
+        hosts: &mut HostAddresses,
     ) -> Result<Vips, StoreError> {
         let port = match request.port_id {
             Some(id) => self.port_info(connection, id, request, project_id).await?,
@@ -89,7 +91,7 @@ impl Store {
                 wanted: choice.address,
                 port_id: choice.port_id,
             };
-            Ok::<_, StoreError>(vip(&self.take(connection, &claim).await?))
+            Ok::<_, StoreError>(vip(&self.take(connection, &claim, hosts).await?))
         };
         let mut vips = Vips {
             vip: take(&primary, PortPurpose::Vip).await?,

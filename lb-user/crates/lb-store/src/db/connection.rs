@@ -2,13 +2,17 @@
 //!
 //! What holds a connection says nothing of the engine; only [`On`], which a query is run on, does.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use sqlx::{
     PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, migrate::Migrator,
     pool::PoolConnection,
 };
 
+use super::group::{Group, Turn};
 use crate::{
     error::StoreError,
     sql::{ATTEMPTS_MAX, is_broken},
@@ -21,6 +25,8 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     Sqlite(SqlitePool),
+    /// The one that writes, for all of the server.
+    SqliteTurns(Arc<Group>),
     Postgres(PgPool),
 }
 
@@ -28,6 +34,7 @@ impl Pool {
     pub(crate) async fn acquire(&self) -> Result<Connection, StoreError> {
         Ok(Connection(match self {
             Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
+            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
             Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
         }))
     }
@@ -37,6 +44,7 @@ impl Pool {
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         Ok(Transaction(Connection(match self {
             Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
+            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
             Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, "BEGIN").await?),
         })))
     }
@@ -45,6 +53,7 @@ impl Pool {
     pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
         Ok(Transaction(Connection(match self {
             Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
+            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
             Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, BEGIN_READ).await?),
         })))
     }
@@ -52,6 +61,7 @@ impl Pool {
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
+            Self::SqliteTurns(group) => group.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -80,6 +90,7 @@ pub(crate) struct Connection(Link);
 enum Link {
     Sqlite(PoolConnection<Sqlite>),
     SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
+    SqliteTurn(Turn),
     Postgres(PoolConnection<Postgres>),
     PostgresTransaction(sqlx::Transaction<'static, Postgres>),
 }
@@ -100,7 +111,7 @@ impl Transaction {
         match On::from(&mut *self) {
             On::Sqlite(connection) => steps.run_direct(None, connection, false).await?,
             On::Postgres(connection) => steps.run_direct(None, connection, false).await?,
-            On::SqlitePool(_) | On::PostgresPool(_) => {}
+            On::SqlitePool(_) | On::SqliteTurns(_) | On::PostgresPool(_) => {}
         }
         Ok(())
     }
@@ -108,6 +119,7 @@ impl Transaction {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self.0.0 {
             Link::SqliteTransaction(transaction) => transaction.commit().await?,
+            Link::SqliteTurn(turn) => turn.commit().await?,
             Link::PostgresTransaction(transaction) => transaction.commit().await?,
             Link::Sqlite(_) | Link::Postgres(_) => {
                 return Err(StoreError::Internal("commit without a transaction"));
@@ -122,6 +134,7 @@ impl Transaction {
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         match self.0.0 {
             Link::SqliteTransaction(transaction) => transaction.rollback().await?,
+            Link::SqliteTurn(turn) => turn.rollback().await,
             Link::PostgresTransaction(transaction) => transaction.rollback().await?,
             Link::Sqlite(_) | Link::Postgres(_) => {
                 return Err(StoreError::Internal("rollback without a transaction"));
@@ -150,6 +163,7 @@ impl DerefMut for Transaction {
 pub(crate) enum On<'c> {
     Sqlite(&'c mut SqliteConnection),
     SqlitePool(&'c SqlitePool),
+    SqliteTurns(&'c Arc<Group>),
     Postgres(&'c mut PgConnection),
     PostgresPool(&'c PgPool),
 }
@@ -159,6 +173,7 @@ impl<'c> From<&'c mut Connection> for On<'c> {
         match &mut connection.0 {
             Link::Sqlite(connection) => Self::Sqlite(connection),
             Link::SqliteTransaction(transaction) => Self::Sqlite(transaction),
+            Link::SqliteTurn(turn) => Self::Sqlite(turn),
             Link::Postgres(connection) => Self::Postgres(connection),
             Link::PostgresTransaction(transaction) => Self::Postgres(transaction),
         }
@@ -176,6 +191,7 @@ impl<'c> From<&'c Pool> for On<'c> {
     fn from(pool: &'c Pool) -> Self {
         match pool {
             Pool::Sqlite(pool) => Self::SqlitePool(pool),
+            Pool::SqliteTurns(group) => Self::SqliteTurns(group),
             Pool::Postgres(pool) => Self::PostgresPool(pool),
         }
     }

@@ -22,25 +22,30 @@ const CHANNEL: &str = "lbaas_changed";
 const APPLICATION: &str = "lbaas";
 /// As it shows those of tools that serve nobody.
 const TOOL: &str = "lbaas-tool";
-/// Limits that the database keeps for us, in milliseconds: a transaction that stands still, a row
-/// somebody else has, one statement.
-const LIMITS: [(&str, &str); 3] = [
+/// Settings of our connections. Limits that the database keeps for us, in milliseconds: a transaction
+/// that stands still, a row somebody else has, one statement.
+const SETTINGS: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "30000"),
     ("lock_timeout", "15000"),
     ("statement_timeout", "60000"),
+    // Planned once for any values: to plan a list costs five times what it costs to run it.
+    ("plan_cache_mode", "force_generic_plan"),
+    // Nothing here runs long enough to be worth compiling.
+    ("jit", "off"),
 ];
 
 const CLOCK: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS now";
 const COUNT_SERVERS: &str = "SELECT COUNT(*) FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()";
-const NOTIFY: &str = "SELECT pg_notify('lbaas_changed', $1)";
+const NOTIFY: &str =
+    "SELECT pg_notify('lbaas_changed', said) FROM regexp_split_to_table($1, ',') said";
 
 /// How every connection is made.
 fn options(url: &DatabaseUrl) -> PgConnectOptions {
     url.options()
         .application_name(APPLICATION)
         .statement_cache_capacity(STATEMENTS_KEPT)
-        .options(LIMITS)
+        .options(SETTINGS)
 }
 
 /// One connection, beside those of servers that may run.
@@ -100,13 +105,28 @@ fn pool(size: u32, settings: &DatabaseSettings, options: &PgConnectOptions) -> P
         .connect_lazy_with(options.clone())
 }
 
-/// Tells every other server at commit; nobody if the transaction is undone. `text` is a hint, never
-/// data. SQLite has no other servers.
-pub(crate) async fn notify(transaction: &mut Transaction, text: String) -> Result<(), StoreError> {
-    if transaction.is_postgres() {
-        query(NOTIFY).bind(text).execute(transaction).await?;
+/// Tells every other server. The texts are hints, never data, and hold no comma. SQLite has no other
+/// servers.
+pub(crate) async fn notify(pool: &Pool, texts: &[String]) -> Result<(), StoreError> {
+    if !matches!(pool, Pool::Postgres(_)) {
+        return Ok(());
     }
+    query(NOTIFY).bind(texts.join(",")).execute(pool).await?;
     Ok(())
+}
+
+/// A connection that waits for no disk, for what need not be kept.
+pub(crate) fn forgetful(database: &Database) -> Option<Pool> {
+    let Pool::Postgres(pool) = &database.write else {
+        return None;
+    };
+    let options = pool.connect_options().as_ref().clone();
+    let own = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(pool.options().get_acquire_timeout())
+        .test_before_acquire(false)
+        .connect_lazy_with(options.options([("synchronous_commit", "off")]));
+    Some(Pool::Postgres(own))
 }
 
 /// The database's clock, in microseconds; `None` on SQLite, which has no other servers.

@@ -3,9 +3,12 @@
 
 use std::{path::Path, time::Duration};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    ConnectOptions as _,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
 
-use super::{Database, Pool, STATEMENTS_KEPT, migrations};
+use super::{Database, Pool, STATEMENTS_KEPT, group::Group, migrations};
 use crate::error::StoreError;
 
 /// Name of the database in the state directory.
@@ -14,6 +17,9 @@ const DATABASE_FILE: &str = "lbaas.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read.
 const READERS_MAX: u32 = 4;
+/// Rows that the thread of a connection may be ahead of whoever takes them: a page, or each costs a
+/// change of threads.
+const ROWS_AHEAD: usize = 1_024;
 
 /// How the file is used, by whomever.
 fn options(state_dir: &Path) -> SqliteConnectOptions {
@@ -24,6 +30,7 @@ fn options(state_dir: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(ROWS_AHEAD)
 }
 
 /// One connection, beside those of a server that may run.
@@ -41,18 +48,16 @@ pub(super) async fn attach(state_dir: &Path, may_create: bool) -> Result<Pool, S
 
 pub(super) async fn open(state_dir: &Path) -> Result<Database, StoreError> {
     let options = options(state_dir).create_if_missing(true);
-    let write = SqlitePoolOptions::new()
-        .min_connections(1)
-        .max_connections(1)
-        .connect_with(options.clone())
-        .await?;
-    migrations().run(&write).await?;
+    let mut write = options.connect().await?;
+    migrations().run(&mut write).await?;
     let read = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
-        .connect_with(options.create_if_missing(false).read_only(true))
+        // There is nothing that could have broken it.
+        .test_before_acquire(false)
+        .connect_with(options.clone().create_if_missing(false).read_only(true))
         .await?;
     Ok(Database {
         read: Pool::Sqlite(read),
-        write: Pool::Sqlite(write),
+        write: Pool::SqliteTurns(Group::new(options, write)),
     })
 }

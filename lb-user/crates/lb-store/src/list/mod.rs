@@ -196,14 +196,15 @@ pub enum Views {
 }
 
 impl Store {
-    /// A page of a list: one statement, and one more to find the marker's place.
+    /// A page of a list: one statement, one more to find the marker's place, and one more again when
+    /// a server of the version before has changed load balancers of the page.
     ///
     /// # Errors
     /// What is wrong with the request, or the database's.
     pub async fn list(&self, query: &ListQuery) -> Result<Page, ListError> {
         let (rows, more) = query::run(&self.inner.database.read, query).await?;
         let mut page = Page {
-            views: view::views(query.resource, &rows)?,
+            views: view::views(&self.inner.database.read, query.resource, &rows).await?,
             more,
             ..Page::default()
         };
@@ -240,8 +241,9 @@ impl Store {
     }
 
     async fn one(&self, resource: Resource, id: Uuid) -> Result<Views, StoreError> {
-        let row = query::one(&self.inner.database.read, resource, id).await?;
-        view::views(resource, row.as_slice())
+        let pool = &self.inner.database.read;
+        let row = query::one(pool, resource, id).await?;
+        view::views(pool, resource, row.as_slice()).await
     }
 }
 

@@ -305,7 +305,12 @@ pub(crate) fn every_statement() -> Vec<String> {
         Resource::AvailabilityZone,
         Resource::AvailabilityZoneProfile,
     ];
-    let mut statements = Vec::new();
+    let mut surroundings = super::view::surroundings();
+    crate::decode::push_ids(
+        &mut surroundings,
+        &[lb_model::id::LoadBalancerId(Uuid::nil())],
+    );
+    let mut statements = vec![surroundings.into_string()];
     for resource in resources {
         for field in resource.fields() {
             let mut query = ListQuery::all(resource);

@@ -1,4 +1,6 @@
-//! Rows of a list into views: everything that is shown of an object comes with its own row.
+//! Rows of a list into views: everything that is shown of an object comes with its own row, of a load
+//! balancer in its summary ([`crate::summary`]). Only for those whose summary a server of the version
+//! before has left behind, a second statement asks.
 //!
 //! Ids of children and tags are put into one text each by the database (`string_agg`, which both
 //! engines have). Ids stand between commas. A tag may hold anything, so tags stand between U+001F,
@@ -6,20 +8,29 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use lb_model::view::{
-    HealthMonitorView, L7PolicyView, L7RuleView, ListenerView, LoadBalancerView, MemberView,
-    PoolView,
+use lb_model::{
+    id::LoadBalancerId,
+    view::{
+        HealthMonitorView, L7PolicyView, L7RuleView, ListenerView, LoadBalancerView, MemberView,
+        PoolView,
+    },
 };
 use uuid::Uuid;
 
 use super::{Resource, Views};
 use crate::{
-    db::Row,
-    decode::{Tags, health_monitor, l7policy, l7rule, listener, load_balancer, member, pool},
+    db::{Builder, Pool, Row},
+    decode::{
+        Tags, health_monitor, l7policy, l7rule, listener, load_balancer, member, pool, push_ids,
+    },
     encode::{HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS},
     error::StoreError,
     sql::Reader,
+    summary,
 };
+
+/// Load balancers in one statement.
+const ASKED_AT_ONCE: usize = 512;
 
 const TAGS: &str = "(SELECT string_agg(replace(replace(g.tag, '\u{1e}', '\u{1e}e'), '\u{1f}', '\u{1e}f'), \
      '\u{1f}' ORDER BY g.ordinal) FROM tags g WHERE g.resource_id = t.id) AS own_tags";
@@ -45,7 +56,7 @@ impl Resource {
     /// What a list reads of each row; `t` is the resource's own table.
     pub(super) fn columns(self) -> String {
         let own = match self {
-            Self::LoadBalancer => LOAD_BALANCER,
+            Self::LoadBalancer => return "t.*".to_owned(),
             Self::Listener => LISTENER,
             Self::Pool => POOL,
             Self::L7Policy => L7POLICY,
@@ -66,9 +77,13 @@ impl Resource {
 }
 
 /// The rows as views, in their order. Amphorae have none.
-pub(super) fn views(resource: Resource, rows: &[Row]) -> Result<Views, StoreError> {
+pub(super) async fn views(
+    pool: &Pool,
+    resource: Resource,
+    rows: &[Row],
+) -> Result<Views, StoreError> {
     Ok(match resource {
-        Resource::LoadBalancer => Views::LoadBalancers(each(LOAD_BALANCERS, rows, one_lb)?),
+        Resource::LoadBalancer => Views::LoadBalancers(load_balancers(pool, rows).await?),
         Resource::Listener => Views::Listeners(each(LISTENERS, rows, one_listener)?),
         Resource::Pool => Views::Pools(each(POOLS, rows, one_pool)?),
         Resource::Member(_) => Views::Members(each(MEMBERS, rows, one_member)?),
@@ -121,12 +136,64 @@ fn ids<T: FromStr>(read: &Reader<'_>, column: &str) -> Result<Vec<T>, StoreError
     text.split(',').map(parse).collect()
 }
 
-fn one_lb(read: &Reader<'_>, tags: &mut Tags) -> Result<LoadBalancerView, StoreError> {
-    Ok(LoadBalancerView {
-        load_balancer: load_balancer(read, tags)?,
-        listeners: ids(read, "own_listeners")?,
-        pools: ids(read, "own_pools")?,
-    })
+async fn load_balancers(pool: &Pool, rows: &[Row]) -> Result<Vec<LoadBalancerView>, StoreError> {
+    let mut views = Vec::with_capacity(rows.len());
+    let mut unknown = Vec::new();
+    for row in rows {
+        let read = Reader::new(LOAD_BALANCERS, row);
+        let mut view = LoadBalancerView {
+            load_balancer: load_balancer(&read, &mut Tags::new())?,
+            listeners: Vec::new(),
+            pools: Vec::new(),
+        };
+        match summary::decode(&read, &view.load_balancer)? {
+            Some(summary) => {
+                view.load_balancer.common.tags = summary.tags;
+                view.listeners = summary.listeners;
+                view.pools = summary.pools;
+            }
+            None => unknown.push(view.load_balancer.id),
+        }
+        views.push(view);
+    }
+    for some in unknown.chunks(ASKED_AT_ONCE) {
+        look_up(pool, some, &mut views).await?;
+    }
+    Ok(views)
+}
+
+/// Surroundings that no summary tells.
+async fn look_up(
+    pool: &Pool,
+    ids: &[LoadBalancerId],
+    views: &mut [LoadBalancerView],
+) -> Result<(), StoreError> {
+    let mut query = surroundings();
+    push_ids(&mut query, ids);
+    let mut found = HashMap::with_capacity(ids.len());
+    for row in &query.build().fetch_all(pool).await? {
+        let read = Reader::new(LOAD_BALANCERS, row);
+        let mut tags = tags(&read)?;
+        let id: LoadBalancerId = read.parse("id")?;
+        let tags = tags.remove(&id.0).unwrap_or_default();
+        let listeners = self::ids(&read, "own_listeners")?;
+        found.insert(id, (listeners, self::ids(&read, "own_pools")?, tags));
+    }
+    for view in views {
+        if let Some((listeners, pools, tags)) = found.remove(&view.load_balancer.id) {
+            view.listeners = listeners;
+            view.pools = pools;
+            view.load_balancer.common.tags = tags;
+        }
+    }
+    Ok(())
+}
+
+/// Up to the ids that are asked about.
+pub(super) fn surroundings() -> Builder {
+    Builder::new(format!(
+        "SELECT t.id, {TAGS}, {LOAD_BALANCER} FROM load_balancers t WHERE t.id IN ("
+    ))
 }
 
 fn one_listener(read: &Reader<'_>, tags: &mut Tags) -> Result<ListenerView, StoreError> {

@@ -4,7 +4,7 @@
 //! one difference is [`Query::locking`]. Statements are prepared once a connection and kept, by their
 //! text; a list of parameters is therefore filled up to a power of two ([`Builder::push_list`]).
 
-use std::{fmt::Display, marker::PhantomData};
+use std::{fmt::Display, marker::PhantomData, sync::Arc};
 
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, Postgres, SqlSafeStr as _, SqlStr, Sqlite,
@@ -111,6 +111,22 @@ macro_rules! run {
         match $on.into() {
             On::Sqlite(connection) => $query.sqlite().$method(connection).await?.into(),
             On::SqlitePool(pool) => $query.sqlite().$method(pool).await?.into(),
+            On::SqliteTurns(group) => {
+                // Its turn ends with its commit, also when the caller goes away.
+                let group = Arc::clone(group);
+                let done = lb_telemetry::task::spawn("database statement", async move {
+                    let mut turn = group.turn().await?;
+                    let done = $query.sqlite().$method(&mut *turn).await?;
+                    turn.commit().await?;
+                    Ok::<_, StoreError>(done)
+                });
+                match done.await {
+                    Ok(Some(done)) => done?.into(),
+                    Ok(None) | Err(_) => {
+                        return Err(StoreError::Internal("the statement was not finished"));
+                    }
+                }
+            }
             On::Postgres(connection) => {
                 let done = $query.postgres().$method(&mut *connection).await;
                 forget_if_stale(connection, &done).await?;
@@ -292,6 +308,11 @@ impl Builder {
         self
     }
 
+    /// Binds values whose places the text names already.
+    pub(super) fn bind_all(&mut self, values: impl IntoIterator<Item = impl Into<Value>>) {
+        self.values.extend(values.into_iter().map(Into::into));
+    }
+
     /// Appends values between commas, of which there is at least one; the last is repeated up to a
     /// power of two, so that few different statements come of it. For `IN (…)` only.
     pub(crate) fn push_list<V>(&mut self, values: impl IntoIterator<Item = V>) -> &mut Self
@@ -337,7 +358,7 @@ pub(crate) async fn prepare(
     match On::from(connection) {
         On::Sqlite(connection) => drop(connection.prepare(sql).await?),
         On::Postgres(connection) => drop(connection.prepare(sql).await?),
-        On::SqlitePool(_) | On::PostgresPool(_) => {}
+        On::SqlitePool(_) | On::SqliteTurns(_) | On::PostgresPool(_) => {}
     }
     Ok(())
 }

@@ -286,7 +286,8 @@ async fn a_view_shows_what_the_whole_tree_shows() {
         .await
         .unwrap();
     let shown = store.load_balancer(tree.id()).await.unwrap().unwrap();
-    assert_eq!(render::load_balancer_view(&shown), render::load_balancer(&tree));
+    let document = render::LoadBalancerDocument::from(&shown);
+    assert_eq!(serde_json::to_value(document).unwrap(), render::load_balancer(&tree));
     for listener in &tree.listeners {
         let shown = store.listener(listener.id).await.unwrap().unwrap();
         assert_eq!(render::listener_view(&shown), render::listener(&tree, listener));
@@ -316,5 +317,43 @@ async fn a_view_shows_what_the_whole_tree_shows() {
     let elsewhere = tree.pools[1].id;
     let member = tree.pools[0].members[0].id;
     assert_eq!(store.member(elsewhere, member).await.unwrap(), None);
+}
+}
+
+on_both! {
+async fn what_a_server_of_the_version_before_changed_is_shown_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tree = five(&store).await.remove(0);
+    let (id, gone) = (tree.id(), tree.listeners[0].id);
+    let shown = store.load_balancer(id).await.unwrap().unwrap();
+    assert!(shown.listeners.contains(&gone));
+    // It does not know the summary: it writes the rows, and a new generation.
+    for sql in [
+        "DELETE FROM listeners WHERE id = $1",
+        "DELETE FROM tags WHERE resource_id = $1",
+    ] {
+        let of = if sql.contains("tags") { id.0 } else { gone.0 };
+        let change = crate::db::query(sql).bind(of.to_string());
+        change.execute(&store.inner.database.write).await.unwrap();
+    }
+    crate::db::query("UPDATE load_balancers SET generation = generation + 1 WHERE id = $1")
+        .bind(id.to_string())
+        .execute(&store.inner.database.write)
+        .await
+        .unwrap();
+    let shown = store.load_balancer(id).await.unwrap().unwrap();
+    assert!(!shown.listeners.contains(&gone));
+    assert_eq!(shown.listeners.len(), tree.listeners.len() - 1);
+    assert_eq!(shown.pools.len(), tree.pools.len());
+    assert_eq!(shown.load_balancer.common.tags, Vec::<String>::new());
+    // The next change by this server keeps it in the row again.
+    let tags = store.change_tree(id, |tree| {
+        tree.load_balancer.common.tags = vec!["new".into()];
+        Ok(tree.load_balancer.common.tags.clone())
+    });
+    let tags = tags.await.unwrap();
+    let shown = store.load_balancer(id).await.unwrap().unwrap();
+    assert_eq!(shown.load_balancer.common.tags, tags);
 }
 }

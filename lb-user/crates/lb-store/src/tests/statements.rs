@@ -20,6 +20,7 @@ async fn every_statement_prepares() {
         amphora::STATEMENTS,
         epoch::STATEMENTS,
         event::STATEMENTS,
+        event::number::STATEMENTS,
         availability_zone::STATEMENTS,
         capability::STATEMENTS,
         flavor::STATEMENTS,
@@ -36,7 +37,12 @@ async fn every_statement_prepares() {
         user_port::STATEMENTS,
     ];
     let fixed = fixed.concat().into_iter().map(str::to_owned);
-    let upserts = rows.iter().map(sql::NewRow::upsert_sql);
+    let upserts = rows
+        .iter()
+        .flat_map(|row| [row.upsert_sql(1), row.upsert_sql(4)]);
+    let whole = [crate::whole::Extent::Tree, crate::whole::Extent::Everything];
+    let whole = whole.map(|extent| extent.statement(&["x".to_owned()]).into_string());
+    let fixed = fixed.chain(tree::list_statements()).chain(whole);
     let statements = fixed.chain(upserts).chain(list::every_statement());
     let mut connection = store.inner.database.write.acquire().await.unwrap();
     let mut count = 0;
