@@ -3,6 +3,9 @@
 //! A value in double quotes is quoting, not data: it may hold spaces and tabs, and it is matched
 //! without the quotes ([`unquoted`]). The proxy uses the same function.
 
+mod pcre;
+
+use self::pcre::Trouble;
 use crate::{
     enums::{L7RuleCompareType as Compare, L7RuleType as Kind},
     fault::Fault,
@@ -100,9 +103,18 @@ fn check_value(rule: &L7Rule) -> Result<(), Fault> {
 /// A regular expression that we can match in linear time. What only a backtracking engine can do is
 /// a legal request that we cannot serve (501), the rest is an error of the client (400).
 fn check_regex(value: &str, ignore_case: bool) -> Result<(), Fault> {
+    let pattern = unquoted(value);
+    if let Err(Trouble { legal, at, reason }) = pcre::check(pattern) {
+        let told = format!("the regular expression, at character {at}: {reason}");
+        return Err(if legal {
+            Fault::not_implemented("value", value, told)
+        } else {
+            error(told)
+        });
+    }
     // As the proxy does: on bytes, with Unicode classes only where the pattern needs them.
     let build = |unicode| {
-        regex::bytes::RegexBuilder::new(unquoted(value))
+        regex::bytes::RegexBuilder::new(pattern)
             .case_insensitive(ignore_case)
             .unicode(unicode)
             .size_limit(REGEX_BYTES_MAX)
@@ -111,15 +123,13 @@ fn check_regex(value: &str, ignore_case: bool) -> Result<(), Fault> {
     let Err(failure) = build(false).or_else(|_bytes_only| build(true)) else {
         return Ok(());
     };
+    if let regex::Error::CompiledTooBig(limit) = failure {
+        let told = format!("the regular expression takes more than {limit} bytes compiled");
+        return Err(Fault::not_implemented("value", value, told));
+    }
     let text = failure.to_string();
     let reason = text.lines().last().unwrap_or_default();
     let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-    let unsupported = matches!(failure, regex::Error::CompiledTooBig(_))
-        || text.contains("look-around")
-        || text.contains("backreferences");
-    if unsupported {
-        return Err(Fault::not_implemented("value", value, reason));
-    }
     Err(error(format!(
         "the regular expression is invalid: {reason}"
     )))
