@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod explain;
 pub(crate) mod orphans;
 pub(crate) mod policy;
 pub(crate) mod status;

@@ -52,6 +52,9 @@ enum Command {
         #[command(subcommand)]
         command: Option<cli::orphans::Command>,
     },
+    /// What becomes of something, and why; asked on the host that carries it.
+    #[command(subcommand)]
+    Explain(cli::explain::Command),
     /// The settings in force.
     #[command(subcommand)]
     Config(cli::config::Command),
@@ -102,6 +105,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Restore(options) => cli::backup::restore(&options, &load()?),
         Command::Orphans { command } => cli::orphans::run(command.as_ref(), &load()?),
         Command::Policy(command) => cli::policy::run(&command, &load()?),
+        Command::Explain(command) => cli::explain::run(&command, load),
         Command::Config(command) => cli::config::run(&command, &sources),
     }
 }

@@ -9,4 +9,4 @@ pub(crate) mod process;
 mod ready;
 pub(crate) mod roles;
 pub(crate) mod server;
-mod standalone;
+pub(crate) mod standalone;

@@ -23,7 +23,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_model::amphora::{AmphoraConfig, FromAmphora, ToAmphora};
+use lb_model::{
+    amphora::{AmphoraConfig, FromAmphora, ToAmphora},
+    spec::LoadBalancerSpec,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixStream, unix::OwnedWriteHalf},
@@ -59,6 +62,11 @@ pub(super) fn run(path: &Path, workers: NonZeroUsize) -> Result<(), Failure> {
         workers,
     })
     .map_err(Failure::failed)
+}
+
+/// What `path` says is served.
+pub(crate) fn read(path: &Path) -> Result<LoadBalancerSpec, Failure> {
+    Ok(file::load(path)?.config.load_balancer)
 }
 
 /// A listening socket and a connection to it; its name is gone when this returns.

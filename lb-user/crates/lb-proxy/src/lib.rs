@@ -19,6 +19,7 @@ mod connection;
 mod control;
 mod counters;
 mod error;
+mod explain;
 mod gate;
 mod headers;
 mod heartbeat;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use certificate::hosts;
 pub use error::Error;
+pub use explain::{Asked, Explained, PolicyExplained, PolicyVerdict, RuleExplained, explain};
 use lb_model::amphora::{AmphoraConfig, ListenerFailure};
 pub use process::{AmphoraArgs, run};
 

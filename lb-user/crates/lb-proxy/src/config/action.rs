@@ -21,7 +21,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// Of `policy`; `None` when what it needs is missing, so that it cannot take effect.
-    pub(super) fn of(policy: &L7Policy, pool_exists: impl Fn(PoolId) -> bool) -> Option<Self> {
+    pub(crate) fn of(policy: &L7Policy, pool_exists: impl Fn(PoolId) -> bool) -> Option<Self> {
         let code = policy
             .redirect_http_code
             .and_then(|code| StatusCode::from_u16(code).ok())
@@ -46,7 +46,7 @@ impl Action {
     }
 
     /// Order of effect before position (contract 10.1).
-    pub(super) const fn class(&self) -> u8 {
+    pub(crate) const fn class(&self) -> u8 {
         match self {
             Self::Reject => 0,
             Self::RedirectToUrl { .. } | Self::RedirectPrefix { .. } => 1,

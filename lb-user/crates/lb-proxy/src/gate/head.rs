@@ -260,7 +260,7 @@ fn is_token(name: &[u8]) -> bool {
 }
 
 /// A host with or without port: nothing that could end it for somebody else's parser.
-fn is_host(host: &[u8]) -> bool {
+pub(crate) fn is_host(host: &[u8]) -> bool {
     host.iter().all(|&byte| {
         byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\' | b'?' | b'#' | b'@' | b'"')
     })

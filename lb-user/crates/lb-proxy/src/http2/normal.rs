@@ -5,7 +5,7 @@ use http::{
     header::{CONTENT_LENGTH, COOKIE, HOST},
 };
 
-use crate::gate::{HEADERS_MAX, Refusal};
+use crate::gate::{HEADERS_MAX, Refusal, head::is_host};
 
 /// Brings a request into form: `Host` is its authority, its cookies are one line.
 pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
@@ -16,7 +16,9 @@ pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         return Err(Refusal::TooLarge);
     }
     let authority = match request.uri().authority() {
-        Some(authority) if authority.as_str().contains('@') => return Err(Refusal::Malformed),
+        Some(authority) if !is_host(authority.as_str().as_bytes()) => {
+            return Err(Refusal::Malformed);
+        }
         Some(authority) => Some(authority.as_str().to_owned()),
         None => None,
     };
@@ -31,7 +33,9 @@ pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     }
     match (authority, host) {
         (None, None) => return Err(Refusal::Malformed),
-        (None, Some(host)) if host.is_empty() => return Err(Refusal::Malformed),
+        (None, Some(host)) if host.is_empty() || !is_host(host.as_bytes()) => {
+            return Err(Refusal::Malformed);
+        }
         (None, Some(_)) => {}
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) =>
@@ -86,6 +90,7 @@ mod tests {
             ("CONNECT", "a.example:443", &[][..]),
             ("OPTIONS", "*", &[("host", "a")]),
             ("GET", "/", &[]),
+            ("GET", "/", &[("host", "a b")]),
             ("GET", "https://u@a.example/", &[]),
             ("GET", "https://a.example/", &[("host", "b.example")]),
             ("GET", "/", &[("host", "a"), ("host", "a")]),

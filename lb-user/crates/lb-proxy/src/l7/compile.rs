@@ -12,7 +12,7 @@ use lb_model::{
 use super::{
     engine::{Condition, Engine, PredicateId},
     field::{Comparison, CompileError, Entry, Field},
-    request::Source,
+    request::{RequestFields, Source},
 };
 
 /// Compiles `policies`, which stand in order of effect. One without rules never matches.
@@ -123,6 +123,15 @@ fn predicate(rule: &L7Rule) -> Result<(Source, Comparison, String), CompileError
         value.make_ascii_lowercase();
     }
     Ok((source, comparison, value))
+}
+
+/// What a request has where a rule looks.
+pub(crate) fn seen(rule: &L7Rule, request: RequestFields<'_>) -> Result<Vec<String>, CompileError> {
+    let mut seen = Vec::new();
+    source(rule)?.for_each(request, |value| {
+        seen.push(String::from_utf8_lossy(value).into_owned());
+    });
+    Ok(seen)
 }
 
 pub(super) fn source(rule: &L7Rule) -> Result<Source, CompileError> {

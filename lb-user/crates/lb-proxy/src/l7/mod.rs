@@ -23,7 +23,7 @@ mod request;
 mod tests;
 mod values;
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{compile, seen};
 pub(crate) use engine::{Engine, Scratch};
 pub(crate) use field::CompileError;
 pub(crate) use request::RequestFields;
