@@ -12,16 +12,13 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     counters::OpenConnection,
     gate::{GateState, Gated, HEADERS_MAX},
+    h1,
     headers::Ends,
     http2::{self, Streams},
     request,
@@ -106,7 +103,7 @@ pub(crate) async fn serve(
         _open: open,
     };
     match tls {
-        None => http(Rc::new(state), stream).await,
+        None => plain(Rc::new(state), stream).await,
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
             match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
@@ -119,7 +116,7 @@ pub(crate) async fn serve(
                     if is_h2 {
                         http2::serve(Rc::new(state), stream).await;
                     } else {
-                        http(Rc::new(state), stream).await;
+                        plain(Rc::new(state), stream).await;
                     }
                 }
                 Ok(Err(error)) => tracing::trace!(%client, %error, "TLS handshake failed"),
@@ -129,13 +126,18 @@ pub(crate) async fn serve(
     }
 }
 
-async fn http<S>(client: Rc<Client>, stream: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// HTTP/1: ours as long as requests are of the usual kind, then hyper's.
+async fn plain<S: h1::Stream>(client: Rc<Client>, stream: S) {
+    if let Some(rest) = h1::serve(&client, stream).await {
+        // Boxed: most connections never get here.
+        Box::pin(http(client, rest)).await;
+    }
+}
+
+async fn http<S: h1::Stream>(client: Rc<Client>, rest: h1::Rest<S>) {
     let (listener, _) = client.listener();
     let gated = Gated::new(
-        stream,
+        rest,
         Arc::clone(&client.gate),
         Arc::clone(&listener.counters),
         listener.config.client_timeout,

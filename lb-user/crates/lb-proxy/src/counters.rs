@@ -170,8 +170,6 @@ pub(crate) struct MemberCounters {
     pub(crate) connect_time: Average,
     pub(crate) answer_time: Average,
     pub(crate) total_time: Average,
-    /// When the last session began, in seconds since the epoch.
-    pub(crate) last_session: Counter,
 }
 
 /// Of one pool under a listener in one worker: what concerns no member.

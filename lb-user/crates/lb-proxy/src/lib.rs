@@ -21,6 +21,7 @@ mod counters;
 mod error;
 mod explain;
 mod gate;
+mod h1;
 mod headers;
 mod heartbeat;
 mod http2;

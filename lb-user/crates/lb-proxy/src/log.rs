@@ -30,7 +30,7 @@ use lb_model::{
 };
 use tokio::time::Instant;
 
-pub(crate) use self::line::Line;
+pub(crate) use self::line::{Asked, Line};
 use self::sink::Sink;
 use crate::{connection::Client, counters::Counter, upstream::Cookie};
 
@@ -196,7 +196,7 @@ impl Entry {
             listener: self.listener,
             client: self.client.ends.client,
             time: self.wall,
-            request: Some((&self.method, &self.target, self.version)),
+            request: Some(Asked::Parsed(&self.method, &self.target, self.version)),
             status: self.status.as_u16(),
             read: self.sent,
             uploaded: self.head_bytes + self.note.uploaded.get(),

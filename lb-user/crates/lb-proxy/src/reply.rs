@@ -133,6 +133,18 @@ pub(crate) fn status(status: StatusCode) -> Response<Reply> {
     response
 }
 
+/// As [`status`], as bytes.
+pub(crate) fn raw_page(status: StatusCode, is_head: bool, closes: bool) -> Vec<u8> {
+    let page = page(status);
+    let close = if closes { "connection: close\r\n" } else { "" };
+    let body = if is_head { "" } else { page };
+    format!(
+        "HTTP/1.1 {status}\r\ncache-control: no-cache\r\ncontent-type: text/html\r\ncontent-length: {}\r\n{close}\r\n{body}",
+        page.len()
+    )
+    .into_bytes()
+}
+
 /// A redirect; its body is empty.
 pub(crate) fn redirect(code: StatusCode, location: HeaderValue) -> Response<Reply> {
     let mut response = Response::new(Reply::own(""));

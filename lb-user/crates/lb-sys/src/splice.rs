@@ -48,8 +48,16 @@ impl Pipe {
     /// # Errors
     /// `WouldBlock` when the socket has nothing, or the pipe is full.
     pub fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
+        self.fill_at_most(from, PIPE_BYTES)
+    }
+
+    /// As [`Self::fill`], but no more than `most`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill_at_most(&mut self, from: impl AsFd, most: usize) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        let taken = splice(from, None, &self.write, None, PIPE_BYTES, flags)?;
+        let taken = splice(from, None, &self.write, None, most.min(PIPE_BYTES), flags)?;
         self.held += taken;
         Ok(taken)
     }

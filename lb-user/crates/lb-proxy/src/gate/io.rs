@@ -21,7 +21,7 @@ use super::{
     head::{self, Framing},
     timer::Timer,
 };
-use crate::counters::ListenerCounters;
+use crate::{counters::ListenerCounters, h1::Rest};
 
 /// Read at once while a head is incomplete.
 const READ_BYTES: usize = 8 << 10;
@@ -66,25 +66,32 @@ enum At {
 
 impl<S> Gated<S> {
     pub(crate) fn new(
-        stream: S,
+        rest: Rest<S>,
         state: Arc<GateState>,
         counters: Arc<ListenerCounters>,
         timeout: Duration,
     ) -> Self {
-        Self {
-            stream,
+        let mut gated = Self {
+            stream: rest.stream,
             at: At::Head,
-            held: BytesMut::new(),
+            held: BytesMut::from(&*rest.bytes),
             cleared: 0,
             scanned: 0,
-            head_since: None,
+            head_since: rest.since,
             state,
             counters,
             timeout,
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             shut: false,
+        };
+        if !gated.held.is_empty() {
+            gated.judge_held();
         }
+        if let Some(since) = gated.head_since {
+            gated.read_timer.set(since + timeout);
+        }
+        gated
     }
 
     /// How many of `bytes`, which begin where the gate stands, may pass.

@@ -51,7 +51,12 @@ fn pass(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, Option<Refusal>, bool) {
                 .collect(),
         );
         let patience = Duration::from_secs(60);
-        let mut gated = Gated::new(pieces, Arc::clone(&state), counters, patience);
+        let mut gated = Gated::new(
+            crate::h1::Rest::fresh(pieces),
+            Arc::clone(&state),
+            counters,
+            patience,
+        );
         let mut passed = Vec::new();
         let mut buffer = vec![0; room];
         loop {

@@ -63,6 +63,11 @@ impl Matched {
 }
 
 impl Engine {
+    /// There is nothing to judge by.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
     /// The index of the policy that decides over `request`, in order of effect.
     pub(crate) fn decide(
         &self,

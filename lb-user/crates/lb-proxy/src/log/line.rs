@@ -15,6 +15,14 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+/// A request line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked<'a> {
+    Parsed(&'a Method, &'a Uri, Version),
+    /// As it was sent.
+    Line(&'a [u8]),
+}
+
 /// What a line says.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
@@ -22,7 +30,7 @@ pub(crate) struct Line<'a> {
     pub(crate) client: SocketAddr,
     pub(crate) time: SystemTime,
     /// `None`: there is no HTTP.
-    pub(crate) request: Option<(&'a Method, &'a Uri, Version)>,
+    pub(crate) request: Option<Asked<'a>>,
     pub(crate) status: u16,
     /// Bytes to the client.
     pub(crate) read: u64,
@@ -54,14 +62,22 @@ impl Line<'_> {
         )?;
         time(self.time, to)?;
         match self.request {
-            Some((method, target, version)) => {
-                write!(to, " \"{method} ")?;
-                for &byte in target.to_string().as_bytes() {
-                    // What could end the field or the line is not in a target the gate lets pass,
-                    // except this.
-                    to.push(if byte == b'"' { b'\'' } else { byte });
+            Some(request) => {
+                to.extend_from_slice(b" \"");
+                let at = to.len();
+                match request {
+                    Asked::Parsed(method, target, version) => {
+                        write!(to, "{method} {target} {version:?}")?;
+                    }
+                    Asked::Line(line) => to.extend_from_slice(line),
                 }
-                write!(to, " {version:?}\" {}", self.status)?;
+                // What could end the line is not in a target the gate lets pass; this would end the
+                // field.
+                let written = to.get_mut(at..).unwrap_or_default().iter_mut();
+                written
+                    .filter(|byte| **byte == b'"')
+                    .for_each(|byte| *byte = b'\'');
+                write!(to, "\" {}", self.status)?;
             }
             None => write!(to, " - -")?,
         }
@@ -145,7 +161,7 @@ mod tests {
             listener: ListenerId(Uuid::from_u128(1)),
             client: "127.0.0.1:42816".parse().expect("an address"),
             time: UNIX_EPOCH + Duration::from_millis(1_795_378_218_885),
-            request: Some((&Method::GET, &target, Version::HTTP_11)),
+            request: Some(Asked::Parsed(&Method::GET, &target, Version::HTTP_11)),
             status: 200,
             read: 107,
             uploaded: 85,

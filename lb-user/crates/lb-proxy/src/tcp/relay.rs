@@ -35,13 +35,19 @@ const BULK_AFTER: u8 = 2;
 /// Empty pipes kept for the next bulk.
 const PIPES_MAX: usize = 32;
 
+/// Buffers kept for the next who need one.
+const BUFFERS_MAX: usize = 8;
+
 /// Moves of one way before others get their turn.
 const MOVES_MAX: usize = 32;
 
 /// What the connections of a thread share.
 #[derive(Debug)]
 pub(crate) struct Pipes {
-    buffer: RefCell<Box<[u8]>>,
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+    /// Buffers of those who wait with one.
+    buffers: RefCell<Vec<Box<[u8]>>>,
+    out: RefCell<Vec<u8>>,
     spare: RefCell<Vec<Pipe>>,
 }
 
@@ -49,18 +55,46 @@ impl Default for Pipes {
     fn default() -> Self {
         Self {
             buffer: RefCell::new(vec![0; BUFFER_BYTES].into()),
+            buffers: RefCell::default(),
+            out: RefCell::default(),
             spare: RefCell::default(),
         }
     }
 }
 
 impl Pipes {
-    fn take(&self) -> Option<Pipe> {
+    /// A buffer to hold while bytes are on their way.
+    pub(crate) fn take_buffer(&self) -> Box<[u8]> {
+        let spare = self.buffers.borrow_mut().pop();
+        spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into())
+    }
+
+    pub(crate) fn put_buffer(&self, buffer: Box<[u8]>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS_MAX {
+            buffers.push(buffer);
+        }
+    }
+
+    /// An empty buffer to write a message into.
+    pub(crate) fn take_out(&self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut *self.out.borrow_mut());
+        out.clear();
+        out
+    }
+
+    pub(crate) fn put_out(&self, out: Vec<u8>) {
+        if out.capacity() <= 2 * BUFFER_BYTES {
+            *self.out.borrow_mut() = out;
+        }
+    }
+
+    pub(crate) fn take(&self) -> Option<Pipe> {
         let spare = self.spare.borrow_mut().pop();
         spare.or_else(|| Pipe::new().ok())
     }
 
-    fn put(&self, pipe: Pipe) {
+    pub(crate) fn put(&self, pipe: Pipe) {
         let mut spare = self.spare.borrow_mut();
         if pipe.held() == 0 && spare.len() < PIPES_MAX {
             spare.push(pipe);

@@ -4,7 +4,7 @@
 //! Left out on purpose: several exchanges at a time on one HTTP/2 connection. One at a time keeps
 //! accounts exact and clients apart; idle connections are shared as those of HTTP/1 are.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{
@@ -139,7 +139,7 @@ pub(super) async fn http(
     let meter = Arc::new(Meter::default());
     let stream = Metered::new(stream, Arc::clone(&meter));
     let sender = match &pool.tls {
-        None => http1(stream, member).await?,
+        None => http1(stream, member.address).await?,
         Some(tls) => {
             let connector = tls.connector(purpose.upgrade);
             let name = MemberTls::name(purpose.sni, member.address.ip());
@@ -147,20 +147,26 @@ pub(super) async fn http(
             if stream.get_ref().1.alpn_protocol() == Some(H2) {
                 http2(stream, member).await?
             } else {
-                http1(stream, member).await?
+                http1(stream, member.address).await?
             }
         }
     };
     Ok(Connected { sender, meter })
 }
 
-async fn http1<S>(stream: S, member: &MemberConfig) -> hyper::Result<Sender>
+/// A connection that is open already.
+pub(super) async fn adopt(stream: TcpStream, member: SocketAddr) -> hyper::Result<Connected> {
+    let meter = Arc::new(Meter::default());
+    let sender = http1(Metered::new(stream, Arc::clone(&meter)), member).await?;
+    Ok(Connected { sender, meter })
+}
+
+async fn http1<S>(stream: S, address: SocketAddr) -> hyper::Result<Sender>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = TokioIo::new(stream);
     let (sender, connection) = http1::Builder::new().handshake(stream).await?;
-    let address = member.address;
     lb_telemetry::task::spawn_local("member connection", async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(member.addr = %address, %error, "member connection ended");

@@ -115,7 +115,7 @@ pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Resul
     while let Some(chosen) = exchange.choose(kept, &tried) {
         let counters = &chosen.load.counters;
         let age = if repeatable { ANY_AGE } else { FRESH };
-        let mut reused = exchange.reuse(chosen.key, age);
+        let mut reused = exchange.reuse(chosen.key, age).await;
         loop {
             let is_reused = reused.is_some();
             let connection = match reused.take() {
@@ -205,7 +205,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// An idle connection: the client's own before anyone's.
-    fn reuse(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
+    async fn reuse(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
         let idle = &self.client.worker.idle;
         let own = self.client.owns.get();
         let owned = own.then(|| {
@@ -213,7 +213,24 @@ impl<'a> Exchange<'a> {
             Some((key, idle.take(key, age)?))
         });
         let anyone = || Some((key, idle.take(key, age)?));
-        owned.flatten().or_else(anyone)
+        let idle_one = owned.flatten().or_else(anyone);
+        if idle_one.is_some() || key.tls.is_some() {
+            return idle_one;
+        }
+        self.adopt(key, age).await
+    }
+
+    /// One that was used without hyper.
+    async fn adopt(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
+        let idle = &self.client.worker.idle;
+        let own = self.client.owns.get().then(|| {
+            let key = key.of(self.client.number);
+            Some((key, idle.take_raw_younger(key, age)?))
+        });
+        let anyone = || Some((key, idle.take_raw_younger(key, age)?));
+        let (key, stream) = own.flatten().or_else(anyone)?;
+        let connected = connect::adopt(stream, key.member).await.ok()?;
+        Some((key, connected))
     }
 
     /// A new connection, or `None`: then another member may be tried.

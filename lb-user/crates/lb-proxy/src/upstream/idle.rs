@@ -4,10 +4,11 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
+    task::{Context, Waker},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::connect::Connected;
 use crate::config::MemberConfig;
@@ -55,9 +56,27 @@ struct Idle {
     since: Instant,
 }
 
+/// One that speaks no HTTP/2 and belongs to no hyper task.
+#[derive(Debug)]
+struct Raw {
+    stream: TcpStream,
+    since: Instant,
+}
+
+impl Raw {
+    /// The member has closed it, or said something nobody asked for: there is something to read.
+    fn is_spent(&self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.stream.poll_read_ready(&mut nobody).is_ready()
+    }
+}
+
 /// One worker's idle connections.
 #[derive(Debug, Default)]
-pub(crate) struct IdleConnections(RefCell<HashMap<Key, Vec<Idle>>>);
+pub(crate) struct IdleConnections(
+    RefCell<HashMap<Key, Vec<Idle>>>,
+    RefCell<HashMap<Key, Vec<Raw>>>,
+);
 
 impl IdleConnections {
     /// The one used last, if it is open and has been idle for less than `younger_than`.
@@ -89,23 +108,60 @@ impl IdleConnections {
         }
     }
 
+    /// The one used last that is not spent.
+    pub(crate) fn take_raw(&self, key: Key) -> Option<TcpStream> {
+        self.take_raw_younger(key, Duration::MAX)
+    }
+
+    /// As [`Self::take`].
+    pub(crate) fn take_raw_younger(&self, key: Key, younger_than: Duration) -> Option<TcpStream> {
+        let mut members = self.1.borrow_mut();
+        let idle = members.get_mut(&key)?;
+        while let Some(candidate) = idle.pop() {
+            if candidate.is_spent() {
+                continue;
+            }
+            if younger_than == Duration::MAX || candidate.since.elapsed() < younger_than {
+                return Some(candidate.stream);
+            }
+            idle.push(candidate);
+            return None;
+        }
+        None
+    }
+
+    pub(crate) fn put_raw(&self, key: Key, stream: TcpStream) {
+        let mut members = self.1.borrow_mut();
+        let idle = members.entry(key).or_default();
+        if idle.len() < IDLE_MAX {
+            let since = Instant::now();
+            idle.push(Raw { stream, since });
+        }
+    }
+
     /// A client has gone, and with it what was its own.
     pub(crate) fn forget(&self, owner: u64) {
-        self.0
-            .borrow_mut()
-            .retain(|key, _| key.owner != Some(owner));
+        let stays = |key: &Key| key.owner != Some(owner);
+        self.0.borrow_mut().retain(|key, _| stays(key));
+        self.1.borrow_mut().retain(|key, _| stays(key));
     }
 
     /// Drops what is closed, too old, or goes to nobody in `wanted`.
     pub(crate) fn sweep(&self, wanted: &HashSet<Key>) {
-        self.0.borrow_mut().retain(|key, idle| {
-            idle.retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
-            let shared = Key {
+        let is_wanted = |key: &Key| {
+            wanted.contains(&Key {
                 owner: None,
                 tls: None,
                 ..*key
-            };
-            wanted.contains(&shared) && !idle.is_empty()
+            })
+        };
+        self.0.borrow_mut().retain(|key, idle| {
+            idle.retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
+            is_wanted(key) && !idle.is_empty()
+        });
+        self.1.borrow_mut().retain(|key, idle| {
+            idle.retain(|idle| !idle.is_spent() && idle.since.elapsed() < IDLE_FOR);
+            is_wanted(key) && !idle.is_empty()
         });
     }
 }

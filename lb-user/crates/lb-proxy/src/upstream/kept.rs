@@ -17,8 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kept {
     /// The member, when it takes clients that are tied to it.
-    pub(super) index: Option<usize>,
-    pub(super) cookie: Cookie,
+    pub(crate) index: Option<usize>,
+    pub(crate) cookie: Cookie,
 }
 
 /// What the client's HTTP_COOKIE is worth, as HAProxy logs it.
@@ -36,7 +36,7 @@ pub(crate) enum Cookie {
 }
 
 impl Kept {
-    pub(super) fn find(pool: &PoolView, client: &Client, headers: &HeaderMap) -> Self {
+    pub(crate) fn find(pool: &PoolView, client: &Client, headers: &HeaderMap) -> Self {
         match &pool.config.persistence {
             Persistence::None => Self::default(),
             Persistence::SourceIp(source) => {
@@ -78,7 +78,7 @@ impl Kept {
     }
 
     /// Ties the client to the member that answered.
-    pub(super) fn settle(
+    pub(crate) fn settle(
         self,
         listener: &ListenerView,
         pool: &PoolView,

@@ -18,6 +18,6 @@ mod proxy_header;
 mod tunnel;
 
 pub(crate) use body::{Download, DownloadError, Upload};
-pub(crate) use forward::{Exchange, forward};
+pub(crate) use forward::{Exchange, Failure, forward};
 pub(crate) use idle::{IdleConnections, Key};
-pub(crate) use kept::Cookie;
+pub(crate) use kept::{Cookie, Kept};

@@ -1,0 +1,145 @@
+//! Reading, writing and waiting, without a buffer or a timer operation of one's own where none is
+//! needed.
+
+use std::{
+    cell::RefCell,
+    future::{Future as _, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_rustls::server::TlsStream;
+
+/// A client's stream.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket, where nothing stands between.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// A timer that is set once and looked at again only when it fires.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready when `until` has passed.
+    pub(super) fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() > until {
+            sleep.as_mut().reset(until);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(until);
+        }
+    }
+
+    /// As `polled`, but `TimedOut` once `until` has passed.
+    pub(super) fn within<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        until: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match polled {
+            Poll::Pending => self
+                .poll(until, cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            ready => ready,
+        }
+    }
+}
+
+/// One attempt to read into a buffer that is lent for the moment.
+pub(super) fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &RefCell<Box<[u8]>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut lent = buffer.borrow_mut();
+    let mut into = ReadBuf::new(&mut lent);
+    ready!(Pin::new(stream).poll_read(cx, &mut into))?;
+    Poll::Ready(Ok(into.filled().len()))
+}
+
+/// Reads into a buffer that is lent for the moment.
+pub(super) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &RefCell<Box<[u8]>>,
+    timer: &mut Timer,
+    until: Instant,
+) -> io::Result<usize> {
+    poll_fn(|cx| timer.within(poll_read(stream, buffer, cx), until, cx)).await
+}
+
+/// Reads into a buffer of one's own.
+pub(super) async fn read_into<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut [u8],
+    timer: &mut Timer,
+    until: Instant,
+) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut into = ReadBuf::new(buffer);
+        let polled = Pin::new(&mut *stream).poll_read(cx, &mut into);
+        let read = into.filled().len();
+        timer.within(polled, until, cx).map_ok(|()| read)
+    })
+    .await
+}
+
+/// Writes all of `bytes`; the other side may take nothing for `patience`.
+pub(super) async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    mut bytes: &[u8],
+    timer: &mut Timer,
+    patience: Duration,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let mut until = None;
+        let written = poll_fn(|cx| {
+            let polled = Pin::new(&mut *stream).poll_write(cx, bytes);
+            if polled.is_ready() {
+                return polled;
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + patience);
+            timer.within(polled, until, cx)
+        })
+        .await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    let mut until = None;
+    poll_fn(|cx| {
+        let polled = Pin::new(&mut *stream).poll_flush(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        let until = *until.get_or_insert_with(|| Instant::now() + patience);
+        timer.within(polled, until, cx)
+    })
+    .await
+}
