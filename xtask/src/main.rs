@@ -14,6 +14,7 @@ mod sandbox;
 mod setup;
 mod shell;
 mod tidy;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Ci,
     /// Check the house rules: dependency direction, lengths, module docs, security rules.
     Tidy,
+    /// Replace an earlier commit's servers and agent by this tree's, under load.
+    UpgradeTest(upgrade::UpgradeArgs),
     /// Benchmarks: `api`.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Conformance => ci::conformance(),
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),
+        Command::UpgradeTest(args) => upgrade::upgrade_test(&args),
         Command::Bench(which) => bench::bench(&which),
     };
     match result {

@@ -78,11 +78,14 @@ impl Fleet {
     pub(crate) async fn known(&self) -> (BTreeMap<LoadBalancerId, u64>, BTreeSet<LoadBalancerId>) {
         let inner = self.inner.lock().await;
         let carried = inner.carried.iter();
+        // What is gone and not told yet belongs to it: it need not be said again that it must go.
+        let mut removing = inner.removing.clone();
+        removing.extend(self.host.reports.untold_removals());
         (
             carried
                 .map(|(id, entry)| (*id, entry.spec.generation))
                 .collect(),
-            inner.removing.clone(),
+            removing,
         )
     }
 
@@ -93,12 +96,12 @@ impl Fleet {
         entries.map(|entry| Description::of(&entry.spec)).collect()
     }
 
-    /// Carries a spec: on disk first.
-    pub(crate) async fn put(&self, spec: LoadBalancerSpec) -> Result<()> {
+    /// Carries a spec: on disk first. Says whether it was taken.
+    pub(crate) async fn put(&self, spec: LoadBalancerSpec) -> Result<bool> {
         let mut inner = self.inner.lock().await;
         if inner.removing.contains(&spec.id) {
-            // It comes again with the next answer, when the old one is gone.
-            return Ok(());
+            // It comes again with a later answer, when the old one is gone.
+            return Ok(false);
         }
         self.host.disk.put_spec(&spec)?;
         self.host.reports.carried(spec.id);
@@ -112,11 +115,11 @@ impl Fleet {
             && entry.carrier.send(Input::Spec(Arc::clone(&spec))).is_ok()
         {
             entry.spec = spec;
-            return Ok(());
+            return Ok(true);
         }
         let carrier = carrier::start(Arc::clone(&self.host), Arc::clone(&spec), Found::default());
         inner.carried.insert(id, Entry { spec, carrier });
-        Ok(())
+        Ok(true)
     }
 
     /// Takes a load balancer down; says so in the reports when nothing is left.

@@ -129,6 +129,11 @@ impl Reports {
         }
     }
 
+    /// Nothing is left of these, which the server does not know yet.
+    pub(crate) fn untold_removals(&self) -> BTreeSet<LoadBalancerId> {
+        self.lock().removed.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change of it is whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -50,19 +50,19 @@ pub(crate) async fn ask(
                 }
                 reachable = true;
                 described = fleet.describe(&answer.describe).await;
-                let mut refused = false;
+                let mut all_taken = true;
                 for spec in answer.changed {
                     let id = spec.id;
-                    if let Err(error) = fleet.put(spec).await {
+                    let taken = fleet.put(spec).await.unwrap_or_else(|error| {
                         tracing::error!(load_balancer = %id, %error, "cannot be kept");
-                        refused = true;
-                    }
+                        false
+                    });
+                    all_taken &= taken;
                 }
-                let gone = !answer.gone.is_empty();
                 for id in answer.gone {
                     fleet.remove(id).await;
                 }
-                if refused || gone {
+                if !all_taken {
                     // Otherwise what cannot be done now would be asked for without a pause.
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -26,6 +26,7 @@ mod backups;
 mod capabilities;
 mod events;
 mod lists;
+mod migrations;
 mod observed;
 mod quotas;
 mod secrets;
