@@ -6,8 +6,14 @@
 
 use std::time::Duration;
 
-use lb_model::{ctx::Ctx, fault::Fault, id::LoadBalancerId, tree::Tree};
-use lb_store::StoreError;
+use lb_model::{
+    ctx::Ctx,
+    fault::Fault,
+    id::LoadBalancerId,
+    tls::{self, LeftOut},
+    tree::Tree,
+};
+use lb_store::{EventKind, NewEvent, StoreError};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -43,6 +49,7 @@ impl ApiState {
             changes.mark_unchanged();
             let facts = self.facts(needs).await?;
             let mut was_pending = false;
+            let mut left_out = LeftOut::new();
             let now = self.now();
             let done = self
                 .store()
@@ -54,6 +61,7 @@ impl ApiState {
                         facts: &facts,
                         quota,
                     };
+                    left_out = tls::left_out(tree);
                     let done = operation(tree, &mut ctx)?;
                     Ok((tree.clone(), done))
                 })
@@ -61,13 +69,37 @@ impl ApiState {
             let collided = was_pending
                 && matches!(&done, Err(StoreError::Refused(fault))
                     if matches!(**fault, Fault::Immutable { .. }));
-            if done.is_ok() {
+            if let Ok((tree, _)) = &done {
                 turn.progressed();
+                self.tell_left_out(&left_out, tree).await;
             }
             // What is PENDING_* settles by a change of the store; anything else is an answer.
             let waits = collided && mine.is_some();
             if !waits || !changed_before(turn.deadline(patience), &mut changes).await {
                 return Ok(done?);
+            }
+        }
+    }
+}
+
+impl ApiState {
+    /// Tells in an event what of the TLS that was asked for is not offered, when that is news
+    /// (contract 8.3). The change itself stands, whatever becomes of the event.
+    pub(crate) async fn tell_left_out(&self, before: &LeftOut, tree: &Tree) {
+        let load_balancer = &tree.load_balancer;
+        for (id, names) in tls::left_out(tree) {
+            if before.get(&id) == Some(&names) {
+                continue;
+            }
+            let event = NewEvent {
+                project_id: load_balancer.project_id.clone(),
+                kind: EventKind::Failure,
+                load_balancer_id: Some(load_balancer.id),
+                message: format!("{id} offers TLS without {}.", names.join(", ")),
+                data: serde_json::json!({"id": id, "not_offered": names}),
+            };
+            if let Err(error) = self.store().record_event(&event).await {
+                tracing::warn!(%error, "an event is not recorded");
             }
         }
     }

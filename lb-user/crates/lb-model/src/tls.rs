@@ -1,9 +1,13 @@
 //! Rules for TLS option lists, common to listeners and pools (contract 2.2, 8.3).
 
 mod ciphers;
+mod left_out;
 mod words;
 
-pub use self::ciphers::{not_offered, offered_names};
+pub use self::{
+    ciphers::{not_offered, offered_names},
+    left_out::{LeftOut, left_out},
+};
 use crate::{
     ctx::{AuthorityFact, CertificateFact, Facts, RevocationListFact},
     defaults,

@@ -7,6 +7,7 @@ use lb_model::{
     quota::{Allowance, QuotaClass},
     render::{self, LoadBalancerDocument},
     request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
+    tls::LeftOut,
     tree::{NewLoadBalancer, Tree},
 };
 use lb_policy::Action;
@@ -123,6 +124,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
         .create_tree_within(id, &project, &vips, topology, limits, build)
         .await?;
     tracing::info!(%id, project, vip = %tree.load_balancer.vip.address, "load balancer created");
+    api.tell_left_out(&LeftOut::new(), &tree).await;
     Ok(created(KEY, &render::load_balancer_expanded(&tree)))
 }
 
