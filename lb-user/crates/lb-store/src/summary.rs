@@ -17,10 +17,7 @@ use lb_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::StoreError,
-    sql::{Reader, to_json},
-};
+use crate::{error::StoreError, sql::to_json};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +49,9 @@ pub(crate) fn encode(tree: &Tree) -> Result<String, StoreError> {
     })
 }
 
-/// What is kept beside a row; `None`: nothing, or it is of another state of the row.
-pub(crate) fn decode(read: &Reader<'_>, row: &LoadBalancer) -> Result<Option<Summary>, StoreError> {
-    let summary: Option<Summary> = read.opt_json("summary")?;
-    Ok(summary.filter(|summary| summary.of == state(row)))
+impl Summary {
+    /// Whether it tells of this row as it is now.
+    pub(crate) fn is_of(&self, row: &LoadBalancer) -> bool {
+        self.of == state(row)
+    }
 }

@@ -366,7 +366,7 @@ mod tests {
         let all: Vec<_> = (0..40)
             .map(|n| {
                 let group = Arc::clone(&group);
-                tokio::spawn(async move {
+                lb_telemetry::task::spawn("turn", async move {
                     let mut turn = group.turn().await.unwrap();
                     insert(&mut turn, n).await.unwrap();
                     match n % 4 {
@@ -381,7 +381,7 @@ mod tests {
             })
             .collect();
         for one in all {
-            one.await.unwrap();
+            one.await.unwrap().unwrap();
         }
         let expected: Vec<i64> = (0..40).filter(|n| n % 4 > 1).collect();
         assert_eq!(stored(&group).await, expected);
@@ -394,7 +394,7 @@ mod tests {
         let mut first = group.turn().await.unwrap();
         insert(&mut first, 1).await.unwrap();
         // Somebody waits, so the first is not committed alone.
-        let second = tokio::spawn({
+        let second = lb_telemetry::task::spawn("turn", {
             let group = Arc::clone(&group);
             async move {
                 let mut turn = group.turn().await.unwrap();
@@ -406,7 +406,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         first.commit().await.unwrap();
-        second.await.unwrap();
+        second.await.unwrap().unwrap();
         assert_eq!(stored(&group).await, [1]);
     }
 
@@ -416,7 +416,7 @@ mod tests {
         let group = group(dir.path()).await;
         let mut first = group.turn().await.unwrap();
         insert(&mut first, 1).await.unwrap();
-        let second = tokio::spawn({
+        let second = lb_telemetry::task::spawn("turn", {
             let group = Arc::clone(&group);
             async move {
                 let mut turn = group.turn().await.unwrap();
@@ -428,7 +428,7 @@ mod tests {
         while group.queued.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        let (first, second) = (first.commit().await, second.await.unwrap());
+        let (first, second) = (first.commit().await, second.await.unwrap().unwrap());
         assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
         assert_eq!(stored(&group).await, Vec::<i64>::new());
         let mut third = group.turn().await.unwrap();

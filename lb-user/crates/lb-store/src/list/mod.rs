@@ -6,6 +6,7 @@
 
 mod catalog;
 mod field;
+mod packed;
 mod query;
 mod view;
 

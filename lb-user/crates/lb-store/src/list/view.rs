@@ -17,16 +17,13 @@ use lb_model::{
 };
 use uuid::Uuid;
 
-use super::{Resource, Views};
+use super::{Resource, Views, packed};
 use crate::{
     db::{Builder, Pool, Row},
-    decode::{
-        Tags, health_monitor, l7policy, l7rule, listener, load_balancer, member, pool, push_ids,
-    },
+    decode::{Tags, health_monitor, l7policy, l7rule, listener, member, pool, push_ids},
     encode::{HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS},
     error::StoreError,
     sql::Reader,
-    summary,
 };
 
 /// Load balancers in one statement.
@@ -56,7 +53,7 @@ impl Resource {
     /// What a list reads of each row; `t` is the resource's own table.
     pub(super) fn columns(self) -> String {
         let own = match self {
-            Self::LoadBalancer => return "t.*".to_owned(),
+            Self::LoadBalancer => return packed::columns(),
             Self::Listener => LISTENER,
             Self::Pool => POOL,
             Self::L7Policy => L7POLICY,
@@ -140,13 +137,13 @@ async fn load_balancers(pool: &Pool, rows: &[Row]) -> Result<Vec<LoadBalancerVie
     let mut views = Vec::with_capacity(rows.len());
     let mut unknown = Vec::new();
     for row in rows {
-        let read = Reader::new(LOAD_BALANCERS, row);
+        let (load_balancer, summary) = packed::load_balancer(&Reader::new(LOAD_BALANCERS, row))?;
         let mut view = LoadBalancerView {
-            load_balancer: load_balancer(&read, &mut Tags::new())?,
+            load_balancer,
             listeners: Vec::new(),
             pools: Vec::new(),
         };
-        match summary::decode(&read, &view.load_balancer)? {
+        match summary.filter(|summary| summary.is_of(&view.load_balancer)) {
             Some(summary) => {
                 view.load_balancer.common.tags = summary.tags;
                 view.listeners = summary.listeners;

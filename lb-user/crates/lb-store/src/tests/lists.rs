@@ -280,7 +280,10 @@ async fn a_view_shows_what_the_whole_tree_shows() {
     let tree = &five(&store).await[0];
     let tree = store
         .change_tree(tree.id(), |tree| {
-            tree.listeners[0].common.tags = vec!["a,b".into(), "\u{1e}e\u{1f}f".into(), String::new()];
+            let odd = vec!["a,b".into(), "\u{1e}e\u{1f}f".into(), String::new()];
+            tree.listeners[0].common.tags.clone_from(&odd);
+            tree.load_balancer.common.tags = odd;
+            tree.load_balancer.common.name = "\u{1f}%s".into();
             Ok(tree.clone())
         })
         .await
