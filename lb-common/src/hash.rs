@@ -59,7 +59,47 @@ pub const fn maglev_slot(src: &Addr, src_port: Option<Be16>) -> u32 {
     (hash_addr(MAGLEV_SEED, extra, src) >> 32) as u32 % MAGLEV_SLOTS as u32
 }
 
-/// Where a new flow begins to look for a source port: a number to be taken modulo the range.
+/// Hash of a flow's run: client, `port / 128` and listener, so that ports beside each other lie beside
+/// each other ([`crate::maps::flow`]).
+#[must_use]
+#[inline(always)]
+pub const fn flow_run(seed: u64, client: &Addr, port: Be16, listener: u32, is_v6: bool) -> u64 {
+    let extra = (listener as u64) << 16 | (port.get() >> 7) as u64;
+    if is_v6 {
+        return hash_addr(seed, extra << 32, client);
+    }
+    let (_, low) = client.words();
+    let host = if cfg!(target_endian = "little") {
+        low >> 32
+    } else {
+        low & 0xffff_ffff
+    };
+    mix(seed ^ host ^ extra << 32)
+}
+
+/// Hash of what a member answers to, but for our port: `snat` is our address towards it.
+#[must_use]
+#[inline(always)]
+pub const fn reverse_run(
+    seed: u64,
+    segment: u32,
+    (member, port): (&Addr, Be16),
+    snat: &Addr,
+) -> u64 {
+    let (_, low) = snat.words();
+    let extra = (segment as u64) << 32 | port.get() as u64;
+    hash_addr(seed ^ low.rotate_left(17), extra, member)
+}
+
+/// Page of `REVERSE` (to be masked) of a run of 64 ports.
+#[must_use]
+#[inline(always)]
+pub const fn reverse_page(run: u64, port: u16) -> u32 {
+    ((run ^ (port >> 6) as u64).wrapping_mul(K1) >> 32) as u32
+}
+
+/// Where a new flow begins to look for a source port: a number to be taken modulo the range. Clients'
+/// ports that follow each other get ports that follow each other.
 #[must_use]
 #[inline(always)]
 #[expect(
@@ -68,5 +108,16 @@ pub const fn maglev_slot(src: &Addr, src_port: Option<Be16>) -> u32 {
 )]
 pub const fn port_start(seed: u64, client: &Addr, client_port: Be16, member: &Addr) -> u32 {
     let (_, low) = member.words();
-    hash_addr(seed ^ low, client_port.get() as u64, client) as u32
+    (hash_addr(seed ^ low, 0, client) as u32 >> 16).wrapping_add(client_port.get() as u32)
+}
+
+/// Block of `PERSIST` (to be masked) of a client of a listener.
+#[must_use]
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "half of the hash is enough"
+)]
+pub const fn persist_block(seed: u64, listener: u32, client: &Addr) -> u32 {
+    hash_addr(seed, (listener as u64) << 32, client) as u32
 }

@@ -442,11 +442,20 @@ pub struct MemberRecord {
     pub weight: u16,
     /// Largest IP packet towards it (DSR over IPIP: with the outer header); 0: not checked.
     pub mtu: u16,
+    /// See [`member_flags`]. These alone may change while flows name the record.
+    pub flags: u32,
     /// Zero.
-    pub _pad: u64,
+    pub _pad: u32,
 }
 
 const _: () = assert!(size_of::<MemberRecord>() == 64);
+
+/// Flags of a member.
+pub mod member_flags {
+    /// Persistence leads no new flow here: the member is down, has weight 0, is a backup that is not
+    /// needed, or was removed. (Tables do not name it either.)
+    pub const NO_NEW_FLOWS: u32 = 1;
+}
 
 /// `NEIGHBOURS` word: MAC of a member's next hop in the low 48 bits (first byte lowest), bit 63 set
 /// when it is known.
@@ -512,56 +521,6 @@ impl FlowKey {
             pad: 0,
         })
     }
-}
-
-/// What becomes of a packet of a known flow. Two entries a NAT flow, one a direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct FlowEntry {
-    /// When the last packet passed (coarse clock).
-    pub seen_ns: u64,
-    /// New source.
-    pub src: Addr,
-    /// New destination.
-    pub dst: Addr,
-    /// New source port.
-    pub src_port: Be16,
-    /// New destination port.
-    pub dst_port: Be16,
-    /// Interface to leave by.
-    pub ifindex: u32,
-    /// New source MAC.
-    pub src_mac: [u8; 6],
-    /// New destination MAC; towards a member `NEIGHBOURS[member]` wins.
-    pub dst_mac: [u8; 6],
-    /// Member index.
-    pub member: u32,
-    /// Listener index.
-    pub listener: u32,
-    /// [`flow_state`].
-    pub state: u32,
-    /// 1: towards the client (the reverse entry).
-    pub reverse: u32,
-    /// Segment of the other direction's key.
-    pub peer_segment: u32,
-    /// IP protocol.
-    pub protocol: u8,
-    /// Zero.
-    pub _pad: [u8; 7],
-}
-
-const _: () = assert!(size_of::<FlowEntry>() == 88);
-
-/// States of a TCP flow in [`FlowEntry::state`].
-pub mod flow_state {
-    /// SYN seen, no answer yet.
-    pub const OPENING: u32 = 0;
-    /// Answered.
-    pub const ESTABLISHED: u32 = 1;
-    /// FIN seen.
-    pub const CLOSING: u32 = 2;
-    /// RST seen: kept only until it is swept.
-    pub const CLOSED: u32 = 3;
 }
 
 /// Key of `CIDRS` and `DENIED`: prefix length counts the bits of listener (32) and address (128).

@@ -324,6 +324,8 @@ pub struct Transport {
     pub dst_port: Be16,
     /// [`tcp_flags`]; 0 for UDP.
     pub flags: u8,
+    /// Bytes that are counted: payload of TCP, else those from the IP header on.
+    pub bytes: usize,
 }
 
 impl Transport {
@@ -347,6 +349,7 @@ impl Transport {
                     src_port: run.port(0),
                     dst_port: run.port(2),
                     flags: run.u8(13),
+                    bytes: network.l4_len - header,
                 })
             }
             protocol::UDP => {
@@ -362,6 +365,7 @@ impl Transport {
                     src_port: run.port(0),
                     dst_port: run.port(2),
                     flags: 0,
+                    bytes: network.ip_len,
                 })
             }
             _ => Err(Reason::Protocol),

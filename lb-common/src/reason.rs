@@ -152,6 +152,31 @@ reasons! {
     HelperFailed = 47, "helper_failed", Dropped;
     /// ICMP echo to a VIP answered, sent back by the queue it came from (XDP_TX).
     EchoReturned = 48, "echo_returned", Forwarded;
+
+    /// DSR, client to member.
+    DsrForward = 49, "dsr_forward", Forwarded;
+    /// DSR, client to the member that the hash names: there was no room to record the flow.
+    DsrUnrecorded = 50, "dsr_unrecorded", Forwarded;
+    /// DSR: ICMP error about a flow, to its member.
+    DsrIcmpError = 51, "dsr_icmp_error", Forwarded;
+    /// Larger than what fits on the way to the member: the client was told (packet too big).
+    TooBigTold = 52, "too_big_told", Forwarded;
+    /// The same, but more than are told in a second.
+    TooBig = 53, "too_big", Dropped;
+    /// NAT: TCP of no flow we know, answered with RST.
+    ResetSent = 54, "reset_sent", Forwarded;
+    /// The listener has its connection_limit.
+    ConnectionLimit = 55, "connection_limit", Dropped;
+    /// More SYN a second than the listener may have.
+    SynRate = 56, "syn_rate", Dropped;
+    /// The load balancer has its share of flows.
+    ShareFlows = 57, "share_flows", Dropped;
+    /// The load balancer has its share of source ports.
+    SharePorts = 58, "share_ports", Dropped;
+    /// The load balancer has its share of new flows a second.
+    ShareRate = 59, "share_rate", Dropped;
+    /// NAT: the member refused a connection; the client's next SYN goes to another.
+    MemberRefused = 60, "member_refused", Dropped;
 }
 
 impl Reason {

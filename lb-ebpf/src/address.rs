@@ -7,9 +7,9 @@ use lb_common::{
 
 use crate::maps::{ADDRESS_RECORDS, ADDRESSES, PORTS};
 
-/// The record of an address of ours.
+/// The record of an address of ours, and its index.
 #[inline(always)]
-pub(crate) fn find(seed: u64, segment: u32, addr: &Addr) -> Option<&'static AddressRecord> {
+pub(crate) fn find(seed: u64, segment: u32, addr: &Addr) -> Option<(&'static AddressRecord, u32)> {
     let (bucket, tag) = address_slot(seed, segment, addr);
     let bucket = ADDRESSES.get(bucket)?;
     let mut found = 0u64;
@@ -26,7 +26,8 @@ pub(crate) fn find(seed: u64, segment: u32, addr: &Addr) -> Option<&'static Addr
     }
     let record = ADDRESS_RECORDS.get(found as u32)?;
     // The tag only hints.
-    (record.segment == segment && record.addr.words() == addr.words()).then_some(record)
+    (record.segment == segment && record.addr.words() == addr.words())
+        .then_some((record, found as u32))
 }
 
 /// The listener of a VIP's port.

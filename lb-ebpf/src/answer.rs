@@ -109,7 +109,7 @@ enum Source {
 #[inline(always)]
 fn source(record: &AnswerRecord, ifindex: u32, src: &Addr) -> Option<Source> {
     let config = CONFIG.get(0)?;
-    let owned = address::find(config.hash_seed, record.segment, src)?;
+    let (owned, _) = address::find(config.hash_seed, record.segment, src)?;
     match owned.kind {
         address_kind::VIP if owned.owner == record.lb => Some(Source::Vip),
         address_kind::AMPHORA if AMPHORAE.get(owned.owner)?.ifindex == ifindex => {

@@ -1,356 +1,528 @@
-//! Making NAT flows and following their TCP state.
+//! The flow table (`lb_common::maps::flow` says how it is laid out and by which rules it is changed):
+//! finding a flow, following its state, making and freeing entries.
 //!
-//! A flow is two entries: the reverse one (what the member answers to) claims the source port, the
-//! forward one follows. Either both exist or neither: what was inserted is undone on failure.
-//! Expiry is user space's sweep for now; a full table refuses new flows and harms none.
+//! Whoever changes a word's state by compare-and-swap counts that change, and only then.
 
-use aya_ebpf::{
-    EbpfContext as _,
-    bindings::{BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT, bpf_fib_lookup},
-    helpers::generated::bpf_fib_lookup as helper_fib_lookup,
-    programs::XdpContext,
-};
 use lb_common::{
-    hash,
     maps::{
-        Addr, Be16, Event, FlowEntry, FlowKey, MAGLEV_SLOTS, MemberRecord, event_kind, flow_state,
-        listener_flags, maglev_slot_of,
+        Addr,
+        flow::{Block4, SLOTS, Slot, Word, key_listener, state, ticks_of},
+        limits, live,
     },
-    packet::{Bytes as _, ETHERNET_LEN, protocol, tcp_flags},
-    reason::Reason,
+    packet::tcp_flags,
 };
 
 use crate::{
-    frame::{Frame, Mac, opaque},
-    maps::{CONFIG, FLOWS, FlowScratch, LISTENERS, MAGLEV, MEMBERS, SCRATCH},
-    nat, stats,
-    walk::Packet,
+    frame::opaque,
+    maps::{FLOWS4, FLOWS6, LB_LIVE, LISTENER_LIVE, LISTENERS, MEMBER_LIVE, MEMBERS},
+    place::Place,
+    reverse,
+    word::{add, exchange, load, store},
 };
 
-/// Source ports tried before a flow is refused.
-const PORT_PROBES: u32 = 16;
-const BPF_NOEXIST: u64 = 1;
-const EEXIST: i32 = -17;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+/// Ticks that a flow without an answer, or with one packet only, may last.
+const OPENING_TICKS: u32 = 30;
+/// Ticks that a flow may last when one side has closed.
+const CLOSING_TICKS: u32 = 60;
+/// Ticks that a closed flow is kept.
+const CLOSED_TICKS: u32 = 10;
+/// Tries of a swap that others are in the way of.
+const SWAPS: u32 = 2;
 
-/// Forgets a flow that is over, and says whether it did: a SYN begins another.
+/// The slots of a block.
 #[inline(always)]
-pub(crate) fn forgotten_if_over(entry: *mut FlowEntry) -> bool {
-    // SAFETY: a live map value.
-    let state = unsafe { core::ptr::read_volatile(&raw const (*entry).state) };
-    if !nat::is_over(state) {
+pub(crate) fn slots(is_v6: bool, block: u32) -> Option<*mut Slot> {
+    if is_v6 {
+        FLOWS6.get_ptr_mut(block).map(<*mut _>::cast)
+    } else {
+        FLOWS4.get_ptr_mut(block).map(<*mut _>::cast)
+    }
+}
+
+/// The slot at `at`, which may be any number.
+#[inline(always)]
+pub(crate) fn slot(slots: *mut Slot, at: usize) -> *mut Slot {
+    // SAFETY: within the block: the mask keeps it there.
+    unsafe { slots.add(opaque(at) & (SLOTS - 1)) }
+}
+
+/// Where a slot of `FLOWS6` has its client.
+#[inline(always)]
+fn client_of(slots: *mut Slot, at: usize) -> *mut Addr {
+    // SAFETY: behind its slots a block of `FLOWS6` has as many addresses.
+    unsafe {
+        slots
+            .add(SLOTS)
+            .cast::<Addr>()
+            .add(opaque(at) & (SLOTS - 1))
+    }
+}
+
+#[inline(always)]
+fn has_client(slots: *mut Slot, at: usize, client: &Addr) -> bool {
+    let at = client_of(slots, at).cast::<u64>();
+    // SAFETY: the second half of an address.
+    (load(at), load(unsafe { at.add(1) })) == client.words()
+}
+
+/// The flow's word in a slot; 0: it is not there.
+#[inline(always)]
+fn read<const V6: bool>(slots: *mut Slot, at: usize, place: &Place) -> u64 {
+    let slot = slot(slots, at);
+    // SAFETY: a live map value; words are stored whole.
+    let key = unsafe { &raw mut (*slot).key };
+    if load(key) != place.key {
+        return 0;
+    }
+    // SAFETY: as above.
+    let word = unsafe { &raw mut (*slot).word };
+    let before = Word(load(word));
+    if !before.is_live() || before.vip() != place.vip {
+        return 0;
+    }
+    if V6 && !has_client(slots, at, &place.client) {
+        return 0;
+    }
+    // Between two loads that name one flow, the key was this flow's.
+    let after = if load(key) == place.key {
+        Word(load(word))
+    } else {
+        Word(0)
+    };
+    if after.is_live() && after.is_same_flow(before) {
+        after.0
+    } else {
+        0
+    }
+}
+
+/// A flow's slot and word; the word is 0 when there is no such flow.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) slot: *mut Slot,
+    pub(crate) word: Word,
+    block: u32,
+    at: u32,
+}
+
+/// Looks a flow up.
+#[inline(always)]
+pub(crate) fn find(place: &Place) -> Option<Found> {
+    if place.is_v6 {
+        find_as::<true>(place)
+    } else {
+        find_as::<false>(place)
+    }
+}
+
+#[inline(always)]
+fn find_as<const V6: bool>(place: &Place) -> Option<Found> {
+    let first = slots(V6, place.first)?;
+    if let Some(found) = find_in::<V6>(first, place.first, place) {
+        return Some(found);
+    }
+    let second = slots(V6, place.second)?;
+    find_in::<V6>(second, place.second, place)
+}
+
+/// A flow's slot, where it does not matter what the search costs; null when there is none.
+#[inline(always)]
+pub(crate) fn find_slot(place: &Place) -> *mut Slot {
+    let found = lb_find(place);
+    if found == 0 {
+        return core::ptr::null_mut();
+    }
+    match slots(place.is_v6, found as u32) {
+        Some(slots) => slot(slots, (found >> 32) as usize),
+        None => core::ptr::null_mut(),
+    }
+}
+
+/// Block and, above it, slot of a flow, with the highest bit set; 0: there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_find(place: *const Place) -> u64 {
+    if place.is_null() {
+        return 0;
+    }
+    // SAFETY: not null; the caller's.
+    let place = unsafe { &*place };
+    match find(place) {
+        Some(found) => 1 << 63 | (found.at as u64) << 32 | found.block as u64,
+        None => 0,
+    }
+}
+
+/// The word of a slot.
+#[inline(always)]
+pub(crate) fn word_of(slot: *mut Slot) -> Word {
+    // SAFETY: a live slot.
+    Word(load(unsafe { &raw const (*slot).word }))
+}
+
+#[inline(always)]
+fn find_in<const V6: bool>(slots: *mut Slot, block: u32, place: &Place) -> Option<Found> {
+    for step in 0..SLOTS {
+        let at = place.start ^ step;
+        let word = read::<V6>(slots, at, place);
+        if word != 0 {
+            let slot = slot(slots, at);
+            return Some(Found {
+                slot,
+                word: Word(word),
+                block,
+                at: at as u32,
+            });
+        }
+    }
+    None
+}
+
+/// Whether nothing of a known flow changes by this packet: nearly always.
+#[inline(always)]
+pub(crate) fn is_quiet(word: Word, flags: u8, tick: u32) -> bool {
+    word.state() == state::ESTABLISHED
+        && word.seen() == tick as u16
+        && flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) == 0
+}
+
+/// Ticks without a packet after which an entry counts for nothing.
+#[inline(always)]
+fn lifetime(word: Word, listener: u32) -> u32 {
+    match word.state() {
+        state::ESTABLISHED => idle(listener),
+        state::OPENING => OPENING_TICKS,
+        state::CLIENT_CLOSED | state::MEMBER_CLOSED => CLOSING_TICKS,
+        _ => CLOSED_TICKS,
+    }
+}
+
+/// A listener that is gone keeps no flow.
+#[inline(always)]
+fn idle(listener: u32) -> u32 {
+    let Some(listener) = LISTENERS.get(listener) else {
+        return 0;
+    };
+    if listener.kind == 0 {
+        return 0;
+    }
+    let seconds = match listener.idle_s {
+        0 => limits::IDLE_DEFAULT_S,
+        seconds if seconds > limits::IDLE_MAX_S => limits::IDLE_MAX_S,
+        seconds => seconds,
+    };
+    ticks_of(seconds)
+}
+
+/// Whether an entry has had its time.
+#[inline(always)]
+pub(crate) fn is_over(word: Word, listener: u32, tick: u32) -> bool {
+    word.age(tick) > lifetime(word, listener)
+}
+
+/// Who sent the packet, and where it is seen from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Side {
+    /// The client, of a flow whose answers we see.
+    Client = 0,
+    /// The member.
+    Member = 1,
+    /// The client, of a flow whose answers we never see.
+    OnlyClient = 2,
+}
+
+/// The flow goes on.
+pub(crate) const GOES_ON: u32 = 0;
+/// It was over, and is forgotten.
+pub(crate) const IS_OVER: u32 = 1;
+
+/// What follows from a packet of a flow.
+#[inline(always)]
+fn next(now: u8, flags: u8, side: Side) -> u8 {
+    if flags & tcp_flags::RST != 0 {
+        return state::CLOSED;
+    }
+    if flags & tcp_flags::FIN != 0 {
+        return match (now, side) {
+            (_, Side::OnlyClient) => state::CLOSED,
+            (state::MEMBER_CLOSED, Side::Client) | (state::CLIENT_CLOSED, Side::Member) => {
+                state::CLOSED
+            }
+            (state::CLOSED, _) => state::CLOSED,
+            (_, Side::Client) => state::CLIENT_CLOSED,
+            (_, Side::Member) => state::MEMBER_CLOSED,
+        };
+    }
+    let is_answer = match side {
+        Side::Client => false,
+        Side::Member => true,
+        Side::OnlyClient => flags & tcp_flags::SYN == 0,
+    };
+    if now == state::OPENING && is_answer {
+        state::ESTABLISHED
+    } else {
+        now
+    }
+}
+
+/// Follows a flow: age, state and tick. [`IS_OVER`]: its slot is free, and a SYN may begin another.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn lb_advance(slot: *mut Slot, flags: u32, side: u32, tick: u32) -> u32 {
+    let side = match side {
+        0 => Side::Client,
+        1 => Side::Member,
+        _ => Side::OnlyClient,
+    };
+    if slot.is_null() {
+        return IS_OVER;
+    }
+    // SAFETY: a live slot.
+    let (cell, key) = unsafe { (&raw mut (*slot).word, load(&raw mut (*slot).key)) };
+    let flags = flags as u8;
+    let is_syn = flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
+    for _ in 0..SWAPS {
+        let word = Word(load(cell));
+        if !word.is_live() {
+            return IS_OVER;
+        }
+        let is_closed = word.state() >= state::CLOSED;
+        if is_over(word, key_listener(key), tick) || (is_syn && is_closed && side != Side::Member) {
+            lb_release(slot, word.0);
+            return IS_OVER;
+        }
+        if word.state() == state::REFUSED {
+            return IS_OVER;
+        }
+        let after = word.with_state(next(word.state(), flags, side));
+        // A closed flow is not kept by what still comes, nor one that opens by more SYN.
+        let keeps_tick = after.state() == word.state() && after.state() != state::ESTABLISHED;
+        let after = if keeps_tick {
+            after
+        } else {
+            after.with_seen(tick)
+        };
+        if after.0 == word.0 || exchange(cell, word.0, after.0) {
+            if word.is_active() && !after.is_active() {
+                count(key, word, live::ENDED);
+            }
+            return GOES_ON;
+        }
+    }
+    GOES_ON
+}
+
+/// A NAT flow that its member refused waits for another try; whether it does (else somebody else has
+/// changed it).
+#[inline(always)]
+pub(crate) fn refuse(slot: *mut Slot, word: Word, tick: u32, tries: u8) -> bool {
+    // SAFETY: a live slot.
+    let (cell, key) = unsafe { (&raw mut (*slot).word, load(&raw mut (*slot).key)) };
+    let after = Word::new(
+        word.member(),
+        tries as u16,
+        tick,
+        state::REFUSED,
+        word.generation(),
+        word.vip(),
+    );
+    if word.state() != state::OPENING || !exchange(cell, word.0, after.0) {
         return false;
     }
-    forget(entry);
+    count(key, word, live::ENDED);
+    reverse::release(word);
     true
 }
 
-/// Removes both entries of a flow. The keys are in the scratch value: the stack is full here.
+/// Frees an entry if it still is what `word` says; whether it was this call that did.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn forget(entry: *mut FlowEntry) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
-    if entry.is_null() {
-        return;
+pub(crate) extern "C" fn lb_release(slot: *mut Slot, word: u64) -> u32 {
+    if slot.is_null() {
+        return 0;
     }
-    // SAFETY: this CPU's value of a live map.
-    let scratch = unsafe { &mut *scratch };
-    // SAFETY: a live entry; copied before anything is removed.
-    write_peer_key(&mut scratch.reverse_key, unsafe { &*entry });
-    let Some(peer) = FLOWS.get_ptr_mut(&scratch.reverse_key) else {
-        return;
+    let word = Word(word);
+    // SAFETY: a live slot.
+    let (cell, key) = unsafe { (&raw mut (*slot).word, load(&raw mut (*slot).key)) };
+    let free = Word::new(0, 0, 0, state::FREE, word.generation(), 0);
+    if !word.is_live() || !exchange(cell, word.0, free.0) {
+        return 0;
+    }
+    let change = if word.is_active() {
+        live::DROPPED
+    } else {
+        live::FREED
     };
-    // SAFETY: as above.
-    write_peer_key(&mut scratch.forward_key, unsafe { &*peer });
-    let _gone = FLOWS.remove(&scratch.forward_key);
-    let _gone = FLOWS.remove(&scratch.reverse_key);
+    count(key, word, change);
+    reverse::release(word);
+    1
 }
 
-/// Key of the other direction: what comes back to what this entry sends.
+/// Counts a change of a flow for all that it names.
 #[inline(always)]
-fn write_peer_key(key: &mut FlowKey, entry: &FlowEntry) {
-    key.segment = entry.peer_segment;
-    key.protocol = entry.protocol;
-    key.src = copy(&entry.dst);
-    key.dst = copy(&entry.src);
-    key.src_port = entry.dst_port;
-    key.dst_port = entry.src_port;
+fn count(key: u64, word: Word, change: u64) {
+    let member = word.member() as u32;
+    count_owners(key_listener(key), lb_of(member), change);
+    count_member(member, change);
 }
 
-/// Chooses a member and makes the two entries of a new flow; [`Reason::NatForward`] when it could.
-#[inline(never)]
-pub(crate) fn open(ctx: &XdpContext, packet: &Packet, key: &FlowKey, listener: u32) -> Reason {
-    match try_open(ctx, packet, key, listener) {
-        Ok(()) => Reason::NatForward,
-        Err(reason) => reason,
-    }
+/// Whose a member is. Its record stays as long as a flow names it; the listener's may be gone.
+#[inline(always)]
+fn lb_of(member: u32) -> u32 {
+    MEMBERS.get(member).map_or(0, |member| member.lb)
 }
 
 #[inline(always)]
-fn try_open(
-    ctx: &XdpContext,
-    packet: &Packet,
-    key: &FlowKey,
-    listener_index: u32,
-) -> Result<(), Reason> {
-    let now = stats::now_ns();
-    let seed = CONFIG.get(0).ok_or(Reason::BadRecord)?.hash_seed;
-    let listener = LISTENERS.get(listener_index).ok_or(Reason::BadRecord)?;
-    let port = (listener.flags & listener_flags::HASH_ADDR_ONLY == 0).then_some(key.src_port);
-    let table = maglev_slot_of(listener.maglev, packet.is_v6);
-    let index = choose(table, &key.src, port).ok_or(Reason::NoMember)?;
-    let member = MEMBERS.get(index).ok_or(Reason::NoMember)?;
-    let run = Frame::of_xdp(ctx)
-        .run::<ETHERNET_LEN>(0)
-        .ok_or(Reason::Truncated)?;
-    let next_hop = match nat::neighbour(index) {
-        Some(mac) => mac,
-        None => resolve(ctx, member, packet.is_v6).ok_or_else(|| {
-            tell_no_neighbour(member.lb, index, now);
-            Reason::NoNeighbour
-        })?,
-    };
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return Err(Reason::BadRecord);
-    };
-    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
-    let scratch = unsafe { &mut *scratch };
-    // Field by field: whole values would be put together on the stack first. Padding in the scratch
-    // value is zero from the start and never written.
-    scratch.forward_key.segment = key.segment;
-    scratch.forward_key.protocol = key.protocol;
-    scratch.forward_key.src = copy(&key.src);
-    scratch.forward_key.dst = copy(&key.dst);
-    scratch.forward_key.src_port = key.src_port;
-    scratch.forward_key.dst_port = key.dst_port;
-    let reverse_key = &mut scratch.reverse_key;
-    reverse_key.segment = member.segment;
-    reverse_key.protocol = key.protocol;
-    reverse_key.src = copy(&member.addr);
-    reverse_key.dst = copy(&member.snat);
-    reverse_key.src_port = member.port;
-    let common = Common {
-        now,
-        member: index,
-        listener: listener_index,
-        protocol: key.protocol,
-    };
-    let forward = &mut scratch.forward;
-    common.write(forward);
-    forward.src = copy(&member.snat);
-    forward.dst = copy(&member.addr);
-    forward.dst_port = member.port;
-    forward.ifindex = member.ifindex;
-    forward.src_mac = member.src_mac;
-    forward.dst_mac = next_hop.bytes();
-    forward.reverse = 0;
-    forward.peer_segment = member.segment;
-    let reverse = &mut scratch.reverse;
-    common.write(reverse);
-    reverse.src = copy(&key.dst);
-    reverse.dst = copy(&key.src);
-    reverse.src_port = key.dst_port;
-    reverse.dst_port = key.src_port;
-    reverse.ifindex = packet.ifindex;
-    reverse.src_mac = run.mac(0).bytes();
-    reverse.dst_mac = run.mac(6).bytes();
-    reverse.reverse = 1;
-    reverse.peer_segment = packet.segment;
-    let start = hash::port_start(seed, &key.src, key.src_port, &member.addr);
-    match insert(scratch, start) {
-        INSERTED => {
-            stats::count_flow(listener_index);
-            Ok(())
-        }
-        EXHAUSTED => Err(Reason::SnatExhausted),
-        _ => Err(Reason::FlowsFull),
+fn count_owners(listener: u32, lb: u32, change: u64) {
+    if let Some(live) = LISTENER_LIVE.get_ptr_mut(listener) {
+        // SAFETY: a live map value.
+        add(unsafe { &raw mut (*live).flows }, change);
+    }
+    if let Some(live) = LB_LIVE.get_ptr_mut(lb) {
+        // SAFETY: a live map value.
+        add(unsafe { &raw mut (*live).flows }, change);
     }
 }
 
-/// Two loads, then two stores: a plain assignment becomes a call that copies byte by byte.
 #[inline(always)]
-fn copy(addr: &Addr) -> Addr {
-    let (first, second) = addr.words();
-    Addr::from_words(first, second)
+pub(crate) fn count_member(member: u32, change: u64) {
+    if let Some(live) = MEMBER_LIVE.get_ptr_mut(member) {
+        add(live, change);
+    }
 }
 
-/// What both entries of a flow say.
+/// A slot that is claimed, and what counts are owed for the flow that had it.
 #[derive(Clone, Copy)]
-struct Common {
-    now: u64,
-    member: u32,
-    listener: u32,
-    protocol: u8,
+pub(crate) struct Claim {
+    block: u32,
+    pub(crate) slot: *mut Slot,
+    at: usize,
+    pub(crate) generation: u8,
+    /// Listener of an active flow that was pushed out; 0: none was.
+    owed: u32,
+    /// And its load balancer.
+    owed_lb: u32,
 }
 
-impl Common {
-    #[inline(always)]
-    fn write(self, entry: &mut FlowEntry) {
-        entry.seen_ns = self.now;
-        entry.member = self.member;
-        entry.listener = self.listener;
-        entry.state = flow_state::OPENING;
-        entry.protocol = self.protocol;
-    }
-}
+/// No slot, in a half of what [`scan`] returns.
+const NONE: u32 = 0xff;
 
-/// The member that Maglev names for a client.
+/// Claims a slot for a new flow: a free one, else one whose flow is not established.
 #[inline(always)]
-fn choose(table: u32, src: &Addr, port: Option<Be16>) -> Option<u32> {
-    let table = MAGLEV.get_value(table, &0)?;
-    // The compiler proves that the slot is in the table and drops the check that the verifier needs.
-    let slot = opaque(hash::maglev_slot(src, port) as usize);
-    if slot >= MAGLEV_SLOTS {
+pub(crate) fn claim(place: &Place, tick: u32) -> Option<Claim> {
+    let first = slots(place.is_v6, place.first)?;
+    let in_first = lb_scan(first.cast(), place.start as u32, tick);
+    let (mut block, mut number, mut at) = (first, place.first, in_first & NONE);
+    if at == NONE {
+        let second = slots(place.is_v6, place.second)?;
+        let in_second = lb_scan(second.cast(), place.start as u32, tick);
+        (block, number, at) = (second, place.second, in_second & NONE);
+        if at == NONE {
+            (block, number, at) = (first, place.first, in_first >> 8);
+        }
+        if at == NONE {
+            (block, number, at) = (second, place.second, in_second >> 8);
+        }
+        if at == NONE {
+            return None;
+        }
+    }
+    take(block, number, at as usize)
+}
+
+/// The first free slot from `start`, and above it the first whose flow is not established.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_scan(slots: *mut Block4, start: u32, tick: u32) -> u32 {
+    let (mut free, mut opening) = (NONE, NONE);
+    if slots.is_null() {
+        return opening << 8 | free;
+    }
+    let slots = slots.cast::<Slot>();
+    // From the last to the first: what is found last is what is wanted.
+    for step in (0..SLOTS as u32).rev() {
+        let at = (start & 7) ^ step;
+        // SAFETY: a live slot.
+        let word = Word(load(unsafe { &raw const (*slot(slots, at as usize)).word }));
+        let state = word.state();
+        // As a set of states, since each comparison is a path of its own for the verifier.
+        if 1 << state & IS_FREE != 0 {
+            free = at;
+        } else if 1 << state & MAY_GO != 0 {
+            opening = at;
+            if word.age(tick) > OPENING_TICKS {
+                free = at;
+            }
+        }
+    }
+    opening << 8 | free
+}
+
+const IS_FREE: u32 = 1 << state::FREE;
+const MAY_GO: u32 = 1 << state::OPENING | 1 << state::CLOSED | 1 << state::REFUSED;
+
+/// Claims a slot, whatever flow is in it.
+#[inline(always)]
+fn take(slots: *mut Slot, block: u32, at: usize) -> Option<Claim> {
+    let slot = slot(slots, at);
+    // SAFETY: a live slot.
+    let (cell, key) = unsafe { (&raw mut (*slot).word, load(&raw mut (*slot).key)) };
+    let word = Word(load(cell));
+    let generation = word.generation().wrapping_add(1) & 0xf;
+    let busy = Word::new(0, 0, 0, state::BUSY, generation, 0);
+    if word.state() == state::BUSY || !exchange(cell, word.0, busy.0) {
         return None;
     }
-    // SAFETY: checked above.
-    let index = unsafe { core::ptr::read_volatile(table.slots.as_ptr().add(slot)) };
-    (index != 0).then_some(index as u32)
-}
-
-const INSERTED: u32 = 0;
-const EXHAUSTED: u32 = 1;
-const FULL: u32 = 2;
-
-/// Claims a source port by inserting the reverse entry, then inserts the forward one.
-#[inline(never)]
-fn insert(scratch: &mut FlowScratch, start: u32) -> u32 {
-    let Some(config) = CONFIG.get(0) else {
-        return FULL;
-    };
-    let (min, max) = (config.snat_port_min as u32, config.snat_port_max as u32);
-    if max < min {
-        return EXHAUSTED;
-    }
-    let range = max - min + 1;
-    for probe in 0..PORT_PROBES {
-        let port = Be16::new((min + start.wrapping_add(probe) % range) as u16);
-        scratch.reverse_key.dst_port = port;
-        match FLOWS.insert(&scratch.reverse_key, &scratch.reverse, BPF_NOEXIST) {
-            Ok(()) => {
-                scratch.forward.src_port = port;
-                return insert_forward(scratch);
-            }
-            Err(EEXIST) => (),
-            Err(_) => return FULL,
+    let (mut owed, mut owed_lb) = (0, 0);
+    if word.is_live() {
+        let change = if word.is_active() {
+            live::DROPPED
+        } else {
+            live::FREED
+        };
+        count_member(word.member() as u32, change);
+        reverse::release(word);
+        if word.is_active() {
+            (owed, owed_lb) = (key_listener(key), lb_of(word.member() as u32));
+        } else {
+            count_owners(key_listener(key), lb_of(word.member() as u32), live::FREED);
         }
     }
-    EXHAUSTED
+    Some(Claim {
+        block,
+        slot,
+        at,
+        generation,
+        owed,
+        owed_lb,
+    })
 }
 
+/// Makes the claimed slot a flow.
 #[inline(always)]
-fn insert_forward(scratch: &FlowScratch) -> u32 {
-    match FLOWS.insert(&scratch.forward_key, &scratch.forward, BPF_NOEXIST) {
-        Ok(()) => INSERTED,
-        Err(error) => {
-            let _gone = FLOWS.remove(&scratch.reverse_key);
-            // Another CPU opened the same flow meanwhile: that one serves.
-            if error == EEXIST { INSERTED } else { FULL }
-        }
+pub(crate) fn publish(claim: &Claim, place: &Place, word: Word, lb: u32) {
+    let slot = claim.slot;
+    if place.is_v6
+        && let Some(slots) = slots(true, claim.block)
+    {
+        let client = client_of(slots, claim.at).cast::<u64>();
+        let (first, second) = place.client.words();
+        store(client, first);
+        // SAFETY: the second half of an address.
+        store(unsafe { client.add(1) }, second);
     }
-}
-
-/// The kernel's own answer for a member whose neighbour the agent has not written yet.
-#[inline(never)]
-fn resolve(ctx: &XdpContext, member: &MemberRecord, is_v6: bool) -> Option<Mac> {
-    let query = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another. Plain
-    // numbers, for which zero is a value.
-    let query = unsafe {
-        let query = &raw mut (*query).query;
-        *query = core::mem::zeroed();
-        &mut *query
-    };
-    query.ifindex = member.ifindex;
-    if is_v6 {
-        query.family = AF_INET6;
-        query.__bindgen_anon_3.ipv6_src = words(&member.snat);
-        query.__bindgen_anon_4.ipv6_dst = words(&member.addr);
-    } else {
-        query.family = AF_INET;
-        query.__bindgen_anon_3.ipv4_src = words(&member.snat)[3];
-        query.__bindgen_anon_4.ipv4_dst = words(&member.addr)[3];
-    }
-    // SAFETY: the helper checks the context and writes within the query.
-    let result = unsafe {
-        helper_fib_lookup(
-            ctx.as_ptr(),
-            query,
-            size_of::<bpf_fib_lookup>() as i32,
-            BPF_FIB_LOOKUP_OUTPUT,
-        )
-    };
-    (result == BPF_FIB_LKUP_RET_SUCCESS as i64 && query.ifindex == member.ifindex)
-        .then(|| Mac::load(&query.dmac))
-}
-
-#[inline(always)]
-fn words(addr: &Addr) -> [u32; 4] {
-    let (first, second) = addr.words();
-    let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
-        (first.to_ne_bytes(), second.to_ne_bytes());
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
-    ]
-}
-
-#[inline(never)]
-fn tell_no_neighbour(lb: u32, member: u32, now: u64) {
-    stats::tell(&Event {
-        kind: event_kind::NO_NEIGHBOUR,
-        lb,
-        from: member,
-        to: 0,
-        epoch: 0,
-        _pad: 0,
-        at_ns: now,
-    });
-}
-
-/// Follows the state of a flow. Changes are rare, so both entries are written only then.
-///
-/// ```text
-/// OPENING -- answer --> ESTABLISHED -- FIN --> CLOSING -- RST --> CLOSED (from any)
-/// ```
-#[inline(always)]
-pub(crate) fn track(entry: *mut FlowEntry, ip_protocol: u8, flags: u8, state: u32) {
-    // SAFETY: a live map value; this field does not change while it lives.
-    let is_answer = unsafe { (*entry).reverse } != 0;
-    let is_tcp = ip_protocol == protocol::TCP;
-    let next = if is_tcp && flags & tcp_flags::RST != 0 {
-        flow_state::CLOSED
-    } else if is_tcp && flags & tcp_flags::FIN != 0 && state < flow_state::CLOSING {
-        flow_state::CLOSING
-    } else if is_answer && state == flow_state::OPENING {
-        flow_state::ESTABLISHED
-    } else {
-        return;
-    };
-    if next != state {
-        set_state(entry, next);
-    }
-}
-
-#[inline(never)]
-fn set_state(entry: *mut FlowEntry, state: u32) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
-        return;
-    };
-    if entry.is_null() {
-        return;
-    }
-    // SAFETY: this CPU's value of a live map, and live entries, whose state is stored whole.
+    // SAFETY: a live slot, which is ours until its word is stored.
     unsafe {
-        let key = &mut (*scratch).reverse_key;
-        core::ptr::write_volatile(&raw mut (*entry).state, state);
-        write_peer_key(key, &*entry);
-        if let Some(peer) = FLOWS.get_ptr_mut(&*key) {
-            core::ptr::write_volatile(&raw mut (*peer).state, state);
+        store(&raw mut (*slot).key, place.key);
+        store(&raw mut (*slot).word, word.0);
+    }
+    let listener = key_listener(place.key);
+    if claim.owed != listener {
+        count_owners(listener, lb, live::OPENED);
+        if claim.owed != 0 {
+            count_owners(claim.owed, claim.owed_lb, live::DROPPED);
         }
     }
+    count_member(word.member() as u32, live::OPENED);
 }

@@ -124,6 +124,12 @@ macro_rules! write {
 }
 
 impl Ptr {
+    /// For helpers.
+    #[inline(always)]
+    pub(crate) fn pointer(self, at: usize) -> *mut u32 {
+        (self.0 + at) as *mut u32
+    }
+
     write!(set_u8, u8);
     write!(set_u16, u16);
     write!(set_u32, u32);
@@ -182,10 +188,10 @@ impl Mac {
         Ptr(mac.as_ptr() as usize).mac(0)
     }
 
+    /// Into a record in a map.
     #[inline(always)]
-    pub(crate) fn bytes(self) -> [u8; 6] {
-        let ([a, b, c, d], [e, f]) = (self.head.to_ne_bytes(), self.tail.to_ne_bytes());
-        [a, b, c, d, e, f]
+    pub(crate) fn store(self, mac: *mut [u8; 6]) {
+        Ptr(mac as usize).set_mac(0, self);
     }
 
     /// From the low 48 bits of a `NEIGHBOURS` word, first byte lowest.
@@ -197,8 +203,9 @@ impl Mac {
         }
     }
 
+    /// The low 48 bits of such a word.
     #[inline(always)]
-    pub(crate) fn is_zero(self) -> bool {
-        self.head == 0 && self.tail == 0
+    pub(crate) fn to_le_word(self) -> u64 {
+        self.head.to_le() as u64 | (self.tail.to_le() as u64) << 32
     }
 }

@@ -52,7 +52,7 @@ fn kind(frame: Frame, packet: &Packet) -> Result<Icmp, Reason> {
         return Err(Reason::Truncated);
     }
     let run = frame
-        .run::<ICMP_LEN>(packet.network.l4)
+        .run::<ICMP_LEN>(packet.l4())
         .ok_or(Reason::Truncated)?;
     Ok(Icmp::of(run.u8(0), packet.is_v6))
 }
@@ -69,17 +69,17 @@ fn echo(frame: Frame, packet: &Packet) -> Result<Reason, Reason> {
     }
     let link = frame.run::<ETHERNET_LEN>(0).ok_or(Reason::Truncated)?;
     let icmp = frame
-        .run::<ICMP_LEN>(packet.network.l4)
+        .run::<ICMP_LEN>(packet.l4())
         .ok_or(Reason::Truncated)?;
     let old_type = icmp.u16(0);
     if packet.is_v6 {
-        let run = frame.run::<40>(packet.l3).ok_or(Reason::Truncated)?;
+        let run = frame.run::<40>(packet.l3()).ok_or(Reason::Truncated)?;
         run.set_addr_v6(8, &packet.dst);
         run.set_addr_v6(24, &packet.src);
         run.set_u8(7, TTL);
         icmp.set_u8(0, 129);
     } else {
-        let run = frame.run::<20>(packet.l3).ok_or(Reason::Truncated)?;
+        let run = frame.run::<20>(packet.l3()).ok_or(Reason::Truncated)?;
         run.set_addr_v4(12, &packet.dst);
         run.set_addr_v4(16, &packet.src);
         let old = run.u16(8);
@@ -102,10 +102,21 @@ fn echo(frame: Frame, packet: &Packet) -> Result<Reason, Reason> {
     }
 }
 
-/// Takes one from this CPU's budget for this second.
+/// Takes one ICMP message from this CPU's budget for this second.
 #[inline(always)]
 pub(crate) fn within_budget(per_second: u32) -> bool {
-    let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
+    takes(0, per_second)
+}
+
+/// Takes one RST from this CPU's budget for this second.
+#[inline(always)]
+pub(crate) fn may_reset(per_second: u32) -> bool {
+    takes(1, per_second)
+}
+
+#[inline(always)]
+fn takes(budget: u32, per_second: u32) -> bool {
+    let Some(budget) = ICMP_BUDGET.get_ptr_mut(budget) else {
         return false;
     };
     // SAFETY: this CPU's value of a live map; nobody else writes it.
@@ -123,7 +134,7 @@ pub(crate) fn within_budget(per_second: u32) -> bool {
 /// arrive).
 #[inline(always)]
 fn find_subject(frame: Frame, packet: &Packet, key: &mut FlowKey) -> Result<Reason, Reason> {
-    let inner = Inner::parse(frame, packet.network.l4, packet.is_v6)?;
+    let inner = Inner::parse(frame, packet.l4(), packet.is_v6)?;
     if inner.ends.src.words() != packet.dst.words() {
         return Err(Reason::IcmpErrorUnknown);
     }

@@ -9,6 +9,8 @@ use lb_common::{
 use crate::{
     frame::{Frame, Mac},
     maps::DEVS,
+    verdict::Verdict,
+    walk::Packet,
 };
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -20,6 +22,19 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub(crate) fn leave_by(ifindex: u32) -> bool {
     // 0 in the flags: XDP_ABORTED is what a miss returns.
     matches!(DEVS.redirect(ifindex, 0), Ok(xdp_action::XDP_REDIRECT))
+}
+
+/// Chooses how a packet leaves by `ifindex`: by redirect, or by XDP_TX where that will do.
+#[inline(always)]
+pub(crate) fn leave(packet: &Packet, ifindex: u32, reason: Reason) -> Result<Verdict, Reason> {
+    if packet.may_return && ifindex == packet.ifindex {
+        return Ok(Verdict::returned(reason));
+    }
+    if leave_by(ifindex) {
+        Ok(Verdict::of(reason))
+    } else {
+        Err(Reason::NoDevice)
+    }
 }
 
 /// Writes the link header. Priority tags are taken off: the frame begins at `ETHERNET_LEN` before

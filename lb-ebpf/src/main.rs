@@ -28,10 +28,14 @@
 //! ```text
 //! lb_xdp    ── walk ─┬─ address, cidr      whose packet, which listener
 //!                    ├─ steer ── drain     to an amphora
-//!                    ├─ nat ──── flow      straight to members
+//!                    ├─ balance            straight to members
+//!                    │   ├─ place, flow                               known flows
+//!                    │   ├─ open ── limit, choose, persist, reverse   new ones
+//!                    │   ├─ nat, dsr                                  sending them on
+//!                    │   └─ too_big, reset                            what clients are told instead
 //!                    └─ icmp, icmp_error   echo and errors
 //! lb_answer ── answer                      from an amphora
-//! link (sending on), frame (packet memory), stats (counters, events), maps
+//! link (sending on), frame (packet memory), word (shared words), verdict, stats (counters, events), maps
 //! ```
 //!
 //! Invariants: every return path has one `lb_common::reason::Reason`, counted; nothing is allocated;
@@ -39,39 +43,74 @@
 
 mod address;
 mod answer;
+mod balance;
+mod choose;
 mod cidr;
 mod drain;
+mod dsr;
 mod flow;
 mod frame;
 mod icmp;
 mod icmp_error;
+mod limit;
 mod link;
 mod maps;
 mod nat;
+mod open;
+mod persist;
+mod place;
+mod reset;
+mod reverse;
 mod stats;
 mod steer;
+mod too_big;
+mod verdict;
 mod walk;
+mod word;
 
 use aya_ebpf::{
     bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, xdp_action},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use lb_common::reason::{Fate, Reason};
+use lb_common::reason::Fate;
+
+use crate::verdict::{Todo, Verdict};
 
 /// Uplinks: clients' packets in, members' answers in.
 #[xdp]
 pub fn lb_xdp(ctx: XdpContext) -> u32 {
-    let (Ok(reason) | Err(reason)) = walk::walk(&ctx);
-    stats::count(reason);
-    #[cfg(feature = "log")]
-    aya_log_ebpf::info!(&ctx, "lb_xdp: reason {}", reason as u32);
-    match reason.fate() {
-        Fate::Passed => xdp_action::XDP_PASS,
-        Fate::Forwarded if matches!(reason, Reason::EchoReturned) => xdp_action::XDP_TX,
-        Fate::Forwarded => xdp_action::XDP_REDIRECT,
-        Fate::Dropped => xdp_action::XDP_DROP,
+    let mut verdict = Verdict(walk::lb_walk(ctx.ctx));
+    if let (Some(todo), Some(scratch)) = (verdict.todo(), maps::SCRATCH.get_ptr_mut(0)) {
+        // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+        let scratch = unsafe { &*scratch };
+        let packet = &scratch.packet;
+        verdict = match todo {
+            Todo::Balance(listener) => Verdict(balance::lb_balance(
+                ctx.ctx,
+                packet,
+                &scratch.transport,
+                listener,
+            )),
+            Todo::ErrorToMember(listener) => Verdict(icmp_error::lb_error_to_member(
+                ctx.ctx,
+                packet,
+                &scratch.key,
+                listener,
+            )),
+            Todo::ErrorToClient => Verdict(icmp_error::lb_error_to_client(
+                ctx.ctx,
+                packet,
+                &scratch.key,
+            )),
+            Todo::Reverse => Verdict(nat::lb_reverse(ctx.ctx, packet, &scratch.transport)),
+            Todo::Steer(lb, part) => steer::steer(&ctx, packet, lb, &scratch.key, part).into(),
+        };
     }
+    stats::count(verdict);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::info!(&ctx, "lb_xdp: reason {}", verdict.reason());
+    verdict.action()
 }
 
 /// Passes everything; see `lb_common::maps::names::PROGRAM_PASS`.
@@ -84,7 +123,7 @@ pub fn lb_pass(_ctx: XdpContext) -> u32 {
 #[classifier]
 pub fn lb_answer(ctx: TcContext) -> i32 {
     let (Ok(reason) | Err(reason)) = answer::answer(&ctx);
-    stats::count(reason);
+    stats::count(reason.into());
     #[cfg(feature = "log")]
     aya_log_ebpf::info!(&ctx, "lb_answer: reason {}", reason as u32);
     match reason.fate() {

@@ -11,11 +11,17 @@ use aya_ebpf::{
 use lb_common::{
     heartbeat::HeartbeatPage,
     maps::{
-        AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
-        FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAGLEV_SLOTS, MAGLEV_TURNS_AT,
-        MAGLEV_VALUE_BYTES, MemberRecord, limits,
+        AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event, FlowKey,
+        ListenerCounters, ListenerRecord, MAGLEV_SLOTS, MAGLEV_TURNS_AT, MAGLEV_VALUE_BYTES,
+        MemberCounters, MemberRecord,
+        flow::{Block4, Block6, PersistBlock, Reverse},
+        limits,
+        live::{LbLive, LbShare, ListenerLive},
     },
+    packet::Transport,
 };
+
+use crate::{balance::Seek, walk::Packet};
 
 /// `BPF_F_MMAPABLE`: user space maps the values instead of asking for them. Maps of words have it, so
 /// that the agent's store is one 8-byte store; the kernel's copy for an update promises no such thing.
@@ -42,20 +48,20 @@ pub(crate) struct MaglevTable {
 const _: () = assert!(size_of::<MaglevTable>() == MAGLEV_VALUE_BYTES);
 const _: () = assert!(core::mem::offset_of!(MaglevTable, turns) == MAGLEV_TURNS_AT);
 
-/// ICMP answers given by this CPU in the second that began at `since_ns`.
+/// ICMP answers, or RST, given by this CPU in the second that began at `since_ns`.
 #[repr(C)]
 pub(crate) struct IcmpBudget {
     pub(crate) since_ns: u64,
     pub(crate) used: u64,
 }
 
-/// A flow in the making: too large for the stack.
+/// What is too large for the stack.
 #[repr(C)]
-pub(crate) struct FlowScratch {
-    pub(crate) forward_key: FlowKey,
-    pub(crate) reverse_key: FlowKey,
-    pub(crate) forward: FlowEntry,
-    pub(crate) reverse: FlowEntry,
+pub(crate) struct Scratch {
+    pub(crate) packet: Packet,
+    pub(crate) transport: Transport,
+    pub(crate) key: FlowKey,
+    pub(crate) seek: Seek,
     pub(crate) query: bpf_fib_lookup,
 }
 
@@ -96,7 +102,27 @@ pub(crate) static MEMBERS: Array<MemberRecord, MEMBER_RECORDS> = Array::new();
 #[btf_map]
 pub(crate) static NEIGHBOURS: Array<u64, MEMBER_RECORDS, MMAPABLE> = Array::new();
 #[btf_map]
-pub(crate) static FLOWS: HashMap<FlowKey, FlowEntry, { limits::FLOWS as usize }> = HashMap::new();
+pub(crate) static FLOWS4: Array<Block4, { limits::FLOW_BLOCKS4 as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static FLOWS6: Array<Block6, { limits::FLOW_BLOCKS6 as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static REVERSE: Array<Reverse, { limits::REVERSE_ENTRIES as usize }, MMAPABLE> =
+    Array::new();
+#[btf_map]
+pub(crate) static PERSIST: Array<PersistBlock, { limits::PERSIST_BLOCKS as usize }, MMAPABLE> =
+    Array::new();
+#[btf_map]
+pub(crate) static LISTENER_LIVE: Array<ListenerLive, LISTENER_RECORDS, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static MEMBER_LIVE: Array<u64, MEMBER_RECORDS, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static LB_LIVE: Array<LbLive, LBS, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static LB_SHARES: Array<LbShare, LBS> = Array::new();
+#[btf_map]
+pub(crate) static TURNS: PerCpuArray<u64, LISTENER_RECORDS> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static MEMBER_STATS: PerCpuArray<MemberCounters, MEMBER_RECORDS> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static DRAINS: HashMap<FlowKey, u32, { limits::DRAINS as usize }> = HashMap::new();
 #[btf_map]
@@ -115,6 +141,6 @@ pub(crate) static REASONS: PerCpuArray<u64, { limits::REASONS as usize }> = PerC
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, { limits::EVENT_BYTES as usize }> = RingBuf::new();
 #[btf_map]
-pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget, 1> = PerCpuArray::new();
+pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget, 2> = PerCpuArray::new();
 #[btf_map]
-pub(crate) static SCRATCH: PerCpuArray<FlowScratch, 1> = PerCpuArray::new();
+pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

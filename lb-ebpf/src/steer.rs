@@ -19,6 +19,7 @@ use crate::{
     maps::{AMPHORAE, HEARTBEATS, LATCH, Page, STEER},
     stats,
     walk::Packet,
+    word::exchange,
 };
 
 /// What a packet is to its conversation.
@@ -162,7 +163,7 @@ pub(crate) fn deliver(ctx: &XdpContext, packet: &Packet, index: u32) -> Result<R
 #[inline(always)]
 fn send(ctx: &XdpContext, packet: &Packet, record: &AmphoraRecord) -> Result<(), Reason> {
     let (dst_mac, src_mac) = (Mac::load(&record.dst_mac), Mac::load(&record.src_mac));
-    link::write_header(ctx, packet.l3, packet.is_v6, dst_mac, src_mac)
+    link::write_header(ctx, packet.l3(), packet.is_v6, dst_mac, src_mac)
 }
 
 #[inline(always)]
@@ -258,26 +259,4 @@ fn latch(lb: u32, from: u32, to: u32, epoch: u32, now: u64) {
         _pad: 0,
         at_ns: now,
     });
-}
-
-/// Compare and exchange; whether it did. Debian's bpf target has no `AtomicU64`.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
-    use core::intrinsics::{AtomicOrdering, atomic_cxchg};
-    // SAFETY: an aligned word of a live map value.
-    let (_, done) = unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
-    };
-    done
-}
-
-/// For `cargo clippy` on the host alone.
-#[cfg(not(target_arch = "bpf"))]
-fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
-    use core::sync::atomic::{AtomicU64, Ordering};
-    // SAFETY: never run.
-    let word = unsafe { AtomicU64::from_ptr(word) };
-    word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
-        .is_ok()
 }

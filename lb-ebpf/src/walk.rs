@@ -3,20 +3,24 @@
 //! What is not ours is passed byte for byte, however broken. What is ours is never passed, discovery
 //! aside: it is parsed or dropped with its reason.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
-    maps::{Addr, AddressRecord, FlowKey, address_kind, listener_flags, listener_kind, vip_flags},
+    maps::{
+        Addr, AddressRecord, FlowKey, SEGMENT_TX, address_kind, flow::tick, listener_flags,
+        listener_kind, vip_flags,
+    },
     packet::{self, Bytes as _, Ends, Icmp, Link, Network, Run as _, Transport, protocol},
     reason::Reason,
 };
 
 use crate::{
-    address, cidr, flow,
-    frame::Frame,
-    icmp, icmp_error,
-    maps::{CONFIG, LISTENERS, SEGMENTS},
-    nat, stats,
+    address, cidr,
+    frame::{Frame, opaque},
+    icmp, limit,
+    maps::{CONFIG, LISTENERS, SCRATCH, SEGMENTS},
+    stats,
     steer::{self, Part},
+    verdict::{Todo, Verdict},
 };
 
 /// Offsets of network and transport headers stay below this (`Frame::forget`'s masks).
@@ -24,18 +28,38 @@ const L3_MASK: usize = 0x1f;
 const L4_MASK: usize = 0x3fff;
 
 /// What is known of a packet to an address of ours.
+///
+/// Kept in this CPU's scratch value: the stack is short, and shared by all functions that are open.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Packet {
     pub(crate) ifindex: u32,
     pub(crate) segment: u32,
-    pub(crate) l3: usize,
+    l3: usize,
     pub(crate) is_v6: bool,
     pub(crate) src: Addr,
     pub(crate) dst: Addr,
     pub(crate) network: Network,
+    /// Index of the destination's record in `ADDRESS_RECORDS`.
+    pub(crate) address: u32,
+    /// XDP_TX sends it back the way it came.
+    pub(crate) may_return: bool,
 }
 
 impl Packet {
+    /// Where its network header begins. (Bounded anew: read from memory the verifier knows nothing of
+    /// it.)
+    #[inline(always)]
+    pub(crate) fn l3(&self) -> usize {
+        opaque(self.l3) & L3_MASK
+    }
+
+    /// Where its transport header begins.
+    #[inline(always)]
+    pub(crate) fn l4(&self) -> usize {
+        opaque(self.network.l4) & L4_MASK
+    }
+
     /// The flow it belongs to, as seen on the wire.
     #[inline(always)]
     pub(crate) fn key(&self, transport: &Transport) -> FlowKey {
@@ -48,44 +72,59 @@ impl Packet {
     }
 }
 
-/// The whole walk. `Ok` and `Err` are told apart for `?` alone.
+/// The walk up to where a packet is balanced.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn lb_walk(ctx: *mut xdp_md) -> u32 {
+    let (Ok(verdict) | Err(verdict)) = walk(&XdpContext::new(ctx));
+    verdict.0
+}
+
+/// `Ok` and `Err` are told apart for `?` alone.
 #[inline(always)]
-pub(crate) fn walk(ctx: &XdpContext) -> Result<Reason, Reason> {
+fn walk(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     let ifindex = ctx.ingress_ifindex() as u32;
-    let segment = match SEGMENTS.get(ifindex) {
+    let word = match SEGMENTS.get(ifindex) {
         // SAFETY: a live map value; the agent stores whole words.
         Some(word) => unsafe { core::ptr::read_volatile(word) },
         None => 0,
     };
-    if segment == 0 {
-        return Err(Reason::NoSegment);
+    if word == 0 {
+        return Err(Reason::NoSegment.into());
     }
-    let segment = segment as u32;
+    let segment = word as u32;
     let frame = Frame::of_xdp(ctx);
     let link = Link::parse(frame)?;
     let l3 = frame.forget(link.l3, L3_MASK);
     let ends = Ends::parse(frame, l3, link.is_v6)?;
     let config = CONFIG.get(0).ok_or(Reason::BadRecord)?;
-    let record = address::find(config.hash_seed, segment, &ends.dst).ok_or(Reason::NotOurs)?;
+    let (record, address) =
+        address::find(config.hash_seed, segment, &ends.dst).ok_or(Reason::NotOurs)?;
     if link.is_v6 && is_discovery(frame, l3) {
-        return Err(Reason::NeighbourDiscovery);
+        return Err(Reason::NeighbourDiscovery.into());
     }
     let network = network(frame, &link, l3)?;
     check_ends(&ends, link.is_v6)?;
-    let packet = Packet {
-        ifindex,
-        segment,
-        l3,
-        is_v6: link.is_v6,
-        src: ends.src,
-        dst: ends.dst,
-        network,
+    let packet = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    let packet = unsafe {
+        let packet = &raw mut (*packet).packet;
+        (*packet).ifindex = ifindex;
+        (*packet).segment = segment;
+        (*packet).l3 = l3;
+        (*packet).is_v6 = link.is_v6;
+        (*packet).src = ends.src;
+        (*packet).dst = ends.dst;
+        (*packet).network = network;
+        (*packet).address = address;
+        (*packet).may_return = word & SEGMENT_TX != 0;
+        &*packet
     };
     match record.kind {
-        address_kind::VIP => to_vip(ctx, frame, &packet, record),
-        address_kind::AMPHORA => steer::deliver(ctx, &packet, record.owner),
-        address_kind::SNAT => to_snat(ctx, frame, &packet),
-        _ => Err(Reason::BadRecord),
+        address_kind::VIP => to_vip(ctx, frame, packet, record),
+        address_kind::AMPHORA => Ok(steer::deliver(ctx, packet, record.owner)?.into()),
+        address_kind::SNAT => to_snat(ctx, frame, packet),
+        _ => Err(Reason::BadRecord.into()),
     }
 }
 
@@ -139,52 +178,53 @@ fn to_vip(
     frame: Frame,
     packet: &Packet,
     vip: &AddressRecord,
-) -> Result<Reason, Reason> {
+) -> Result<Verdict, Verdict> {
     if vip.flags & vip_flags::ENABLED == 0 {
-        return Err(Reason::VipDisabled);
+        return Err(Reason::VipDisabled.into());
     }
     if is_icmp(packet) {
         return icmp_to_vip(ctx, packet, vip);
     }
     let transport = Transport::parse(frame, &packet.network)?;
+    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    unsafe { (*scratch).transport = transport };
     let index = address::find_listener(vip, packet.network.protocol, transport.dst_port)
         .ok_or(Reason::NoListener)?;
     let listener = LISTENERS.get(index).ok_or(Reason::BadRecord)?;
     if listener.flags & listener_flags::CIDRS != 0 && !cidr::is_allowed(index, &packet.src) {
-        return Err(Reason::CidrDenied);
+        return Err(Reason::CidrDenied.into());
     }
-    stats::count_in(index, packet.network.ip_len);
-    let key = packet.key(&transport);
+    stats::count_in(index, transport.bytes);
     match listener.kind {
         listener_kind::STEER => {
+            if listener.syn_per_second != 0 && transport.is_syn() {
+                limit::syn(index, listener, tick(stats::now_ns()))?;
+            }
             let part = Part::of(&transport);
-            Ok(steer::steer(ctx, packet, listener.lb, &key, part))
+            scratch_key(packet, &transport)?;
+            Ok(Verdict::postponed(Todo::Steer(listener.lb, part)))
         }
-        listener_kind::NAT => to_member(ctx, packet, &key, index, &transport),
-        _ => Err(Reason::BadRecord),
+        listener_kind::NAT => {
+            check_hops(packet)?;
+            Ok(Verdict::postponed(Todo::Balance(index)))
+        }
+        listener_kind::DSR_L2 | listener_kind::DSR_IPIP => {
+            Ok(Verdict::postponed(Todo::Balance(index)))
+        }
+        _ => Err(Reason::BadRecord.into()),
     }
 }
 
-/// By its flow, or by a new one. One call after the other: nested, they would need too much stack.
+/// The flow that a packet belongs to, in this CPU's scratch value.
 #[inline(always)]
-fn to_member(
-    ctx: &XdpContext,
-    packet: &Packet,
-    key: &FlowKey,
-    listener: u32,
-    transport: &Transport,
-) -> Result<Reason, Reason> {
-    check_hops(packet)?;
-    let reason = nat::forward(ctx, packet, key, transport.flags);
-    let may_open = packet.network.protocol != protocol::TCP || transport.is_syn();
-    if reason != Reason::NoFlow || !may_open {
-        return Err(reason);
+fn scratch_key(packet: &Packet, transport: &Transport) -> Result<&'static mut FlowKey, Reason> {
+    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    unsafe {
+        (*scratch).key = packet.key(transport);
+        Ok(&mut (*scratch).key)
     }
-    let opened = flow::open(ctx, packet, key, listener);
-    if opened != Reason::NatForward {
-        return Err(opened);
-    }
-    Err(nat::forward(ctx, packet, key, transport.flags))
 }
 
 /// NAT is a router: it takes one from TTL or hop limit.
@@ -198,46 +238,41 @@ fn check_hops(packet: &Packet) -> Result<(), Reason> {
 
 /// Echo and errors. An error's source is some router: `allowed_cidrs` are not asked.
 #[inline(always)]
-fn icmp_to_vip(ctx: &XdpContext, packet: &Packet, vip: &AddressRecord) -> Result<Reason, Reason> {
-    let mut key = packet.key(&Transport::default());
-    let reason = icmp::handle(ctx, packet, true, &mut key);
+fn icmp_to_vip(ctx: &XdpContext, packet: &Packet, vip: &AddressRecord) -> Result<Verdict, Verdict> {
+    let key = scratch_key(packet, &Transport::default())?;
+    let reason = icmp::handle(ctx, packet, true, key);
     if reason != Reason::SteeredIcmpError {
-        return Err(reason);
+        return Err(reason.into());
     }
     let index =
         address::find_listener(vip, key.protocol, key.dst_port).ok_or(Reason::IcmpErrorUnknown)?;
     let listener = LISTENERS.get(index).ok_or(Reason::BadRecord)?;
     match listener.kind {
-        listener_kind::STEER => Ok(steer::steer(ctx, packet, listener.lb, &key, Part::Tells)),
-        listener_kind::NAT => icmp_to_other_side(ctx, packet, &key),
-        _ => Err(Reason::BadRecord),
+        listener_kind::STEER => Ok(Verdict::postponed(Todo::Steer(listener.lb, Part::Tells))),
+        listener_kind::NAT | listener_kind::DSR_L2 | listener_kind::DSR_IPIP => {
+            check_hops(packet)?;
+            Ok(Verdict::postponed(Todo::ErrorToMember(index)))
+        }
+        _ => Err(Reason::BadRecord.into()),
     }
 }
 
-/// Errors about what we sent to members.
+/// What members send to our addresses: answers, and errors about what we sent.
 #[inline(always)]
-fn icmp_to_snat(ctx: &XdpContext, packet: &Packet) -> Result<Reason, Reason> {
-    let mut key = packet.key(&Transport::default());
-    let reason = icmp::handle(ctx, packet, false, &mut key);
-    if reason != Reason::SteeredIcmpError {
-        return Err(reason);
-    }
-    icmp_to_other_side(ctx, packet, &key)
-}
-
-#[inline(always)]
-fn icmp_to_other_side(ctx: &XdpContext, packet: &Packet, key: &FlowKey) -> Result<Reason, Reason> {
-    check_hops(packet)?;
-    Ok(icmp_error::translate(ctx, packet, key))
-}
-
-#[inline(always)]
-fn to_snat(ctx: &XdpContext, frame: Frame, packet: &Packet) -> Result<Reason, Reason> {
+fn to_snat(ctx: &XdpContext, frame: Frame, packet: &Packet) -> Result<Verdict, Verdict> {
     if is_icmp(packet) {
-        return icmp_to_snat(ctx, packet);
+        let key = scratch_key(packet, &Transport::default())?;
+        let reason = icmp::handle(ctx, packet, false, key);
+        if reason != Reason::SteeredIcmpError {
+            return Err(reason.into());
+        }
+        check_hops(packet)?;
+        return Ok(Verdict::postponed(Todo::ErrorToClient));
     }
     let transport = Transport::parse(frame, &packet.network)?;
     check_hops(packet)?;
-    let key = packet.key(&transport);
-    Ok(nat::reverse(ctx, packet, &key, transport.flags))
+    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    unsafe { (*scratch).transport = transport };
+    Ok(Verdict::postponed(Todo::Reverse))
 }

@@ -13,8 +13,8 @@ use lb_common::{
     heartbeat::{BUSY_VALID_NS, HeartbeatPage, deadline_word},
     maps::{
         Addr, AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
-        FlowEntry, FlowKey, ListenerCounters, ListenerRecord, MAP_ABI, SteerWord, address_kind,
-        flow::{self, Block4, Block6, Reverse},
+        ListenerCounters, ListenerRecord, MAP_ABI, SteerWord, address_kind,
+        flow::{self, Block4, Block6, Reverse, Word},
         listener_kind, names, port_home, port_word, segment_word, vip_flags,
     },
     reason::Reason,
@@ -95,7 +95,10 @@ impl World {
         }
         let object = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/lbaas.bpf.o");
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(names::FLOWS, 4096)
+            .map_max_entries(names::FLOWS4, FLOW_BLOCKS)
+            .map_max_entries(names::FLOWS6, FLOW_BLOCKS)
+            .map_max_entries(names::REVERSE, REVERSE_ENTRIES)
+            .map_max_entries(names::PERSIST, PERSIST_BLOCKS)
             .map_max_entries(names::DRAINS, 256)
             .load_file(&object)
             .with_context(|| format!("{}: run `cargo xtask build-ebpf`", object.display()))?;
@@ -409,17 +412,33 @@ impl World {
         Ok(self.map(map)?.set_inner(index, inner)?)
     }
 
-    pub(crate) fn flows(&self) -> anyhow::Result<Vec<(FlowKey, FlowEntry)>> {
+    /// Words of the flows of both families.
+    pub(crate) fn flows(&self) -> anyhow::Result<Vec<(Family, Word)>> {
         let mut flows = Vec::new();
-        self.map(names::FLOWS)?.scan(|key, value| {
-            if let (Ok(key), Ok(entry)) = (
-                FlowKey::read_from_bytes(key),
-                FlowEntry::read_from_bytes(value),
-            ) {
-                flows.push((key, entry));
+        for (name, family) in [(names::FLOWS4, Family::V4), (names::FLOWS6, Family::V6)] {
+            self.map(name)?.scan(|_, value| {
+                if let Ok((block, _)) = Block4::read_from_prefix(value) {
+                    let words = block.slots.iter().map(|slot| Word(slot.word));
+                    flows.extend(
+                        words
+                            .filter(|word| word.is_live())
+                            .map(|word| (family, word)),
+                    );
+                }
+            })?;
+        }
+        Ok(flows)
+    }
+
+    /// Source ports in use.
+    pub(crate) fn ports_in_use(&self) -> anyhow::Result<usize> {
+        let mut used = 0;
+        self.map(names::REVERSE)?.scan(|_, value| {
+            if let Ok(entry) = Reverse::read_from_bytes(value) {
+                used += usize::from(Word(entry.word).is_live());
             }
         })?;
-        Ok(flows)
+        Ok(used)
     }
 
     pub(crate) fn counters(&self, listener: u32) -> anyhow::Result<ListenerCounters> {

@@ -1,6 +1,7 @@
 //! Benchmarks. Each prints a table, and with `--json` one object a row.
 
 mod api;
+mod l4;
 mod l7;
 mod row;
 mod usage;
@@ -14,11 +15,14 @@ pub enum Bench {
     Api(api::ApiArgs),
     /// The amphora: CPU per request, latency and memory, beside HAProxy and nginx.
     L7(l7::L7Args),
+    /// The XDP data path: nanoseconds a packet, or (`--load-only`) the program ready to be measured.
+    L4(l4::L4Args),
 }
 
 pub fn bench(which: &Bench) -> anyhow::Result<()> {
     match which {
         Bench::Api(args) => api::run(args),
         Bench::L7(args) => l7::run(args),
+        Bench::L4(args) => l4::run(args),
     }
 }

@@ -45,7 +45,7 @@ enum Command {
     Tidy,
     /// Replace an earlier commit's servers and agent by this tree's, under load.
     UpgradeTest(upgrade::UpgradeArgs),
-    /// Benchmarks: `api`.
+    /// Benchmarks: `api`, `l4`, `l7`.
     #[command(subcommand)]
     Bench(bench::Bench),
 }

@@ -38,8 +38,6 @@ pub const IDLE_MAX_S: u32 = 60_000;
 pub const IDLE_DEFAULT_S: u32 = 3_600;
 /// Members that one choice by LEAST_CONNECTIONS looks at.
 pub const LEAST_OF: u32 = 64;
-/// Entries of `FLOWS`; two a NAT flow.
-pub const FLOWS: u32 = 262_144;
 /// Entries of `DRAINS`.
 pub const DRAINS: u32 = 65_536;
 /// Entries of `CIDRS`.

@@ -48,8 +48,6 @@ pub const LB_SHARES: &str = "LB_SHARES";
 pub const TURNS: &str = "TURNS";
 /// PERCPU_ARRAY by member index of [`super::MemberCounters`].
 pub const MEMBER_STATS: &str = "MEMBER_STATS";
-/// HASH [`super::FlowKey`] to [`super::FlowEntry`]: to be replaced by the tables below.
-pub const FLOWS: &str = "FLOWS";
 /// HASH [`super::FlowKey`] to u32 amphora index: who follows a drain.
 pub const DRAINS: &str = "DRAINS";
 /// LPM_TRIE [`super::CidrKey`] to u32 1.

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lb_common::maps::event_kind;
 use lb_model::id::AmphoraId;
-use lb_sys::clock::monotonic_coarse_ns;
 use lb_wire::client::SyncClient;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +121,7 @@ fn watch_data_path(
     Ok(())
 }
 
-/// Removes flows that are over, and frees what they named.
+/// Frees the indices that no flow names any more.
 async fn sweep(host: Arc<Host>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -136,18 +135,11 @@ async fn sweep(host: Arc<Host>, shutdown: CancellationToken) {
 }
 
 async fn sweep_once(host: &Host) -> Result<()> {
-    let (version, cut) = {
-        let planner = host.planner.lock().await;
-        (
-            planner.version(),
-            planner.allocations().retired_listeners().clone(),
-        )
-    };
+    let version = host.planner.lock().await.version();
     let datapath = Arc::clone(&host.datapath);
-    let swept =
-        tokio::task::spawn_blocking(move || datapath.sweep_flows(monotonic_coarse_ns(), &cut))
-            .await
-            .map_err(|error| Error::Other(error.to_string()))??;
+    let swept = tokio::task::spawn_blocking(move || datapath.flows_in_use())
+        .await
+        .map_err(|error| Error::Other(error.to_string()))?;
     let mut planner = host.planner.lock().await;
     planner.reclaim(&host.disk, version, &swept.in_use)
 }

@@ -15,7 +15,7 @@ mod words;
 use std::io;
 
 pub use map::Map;
-pub use pins::{detach_link, mount_bpffs, unmount_bpffs};
+pub use pins::{detach_link, mount_bpffs, pin_object, unmount_bpffs};
 pub use words::Words;
 
 /// `BPF_F_MMAPABLE`: user space may map the values of an ARRAY.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, names};
+use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, MemberRecord, live, names};
 use lb_plan::datapath::{Cidr, MaglevTable, MapWrite};
 use lb_sys::bpf::{Map, Shape, map_type};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -56,14 +56,7 @@ impl Datapath {
             ),
             MapWrite::Listener { index, record } => self.listener(*index, record.as_ref()),
             MapWrite::Maglev { slot, table } => self.maglev(*slot, table.as_ref()),
-            MapWrite::Member { index, record } => {
-                // Nobody's next hop is inherited by whoever gets the index.
-                let known = load(&maps.neighbours, names::NEIGHBOURS, *index)?;
-                if record.is_some() && known != 0 {
-                    store(&maps.neighbours, names::NEIGHBOURS, *index, 0)?;
-                }
-                record_at(&maps.members, names::MEMBERS, *index, record.as_ref())
-            }
+            MapWrite::Member { index, record } => self.member(*index, record.as_ref()),
             MapWrite::Amphora { index, record } => {
                 record_at(&maps.amphorae, names::AMPHORAE, *index, record.as_ref())
             }
@@ -106,6 +99,21 @@ impl Datapath {
             }
         }
         record_at(&self.maps.listeners, name, index, record)
+    }
+
+    fn member(&self, index: u32, record: Option<&MemberRecord>) -> Result<(), Error> {
+        let maps = &self.maps;
+        if record.is_some() {
+            // Nobody's next hop and counters are inherited by whoever gets the index.
+            if load(&maps.neighbours, names::NEIGHBOURS, index)? != 0 {
+                store(&maps.neighbours, names::NEIGHBOURS, index, 0)?;
+            }
+            self.reset_member_counters(index)?;
+        } else if live::entries(load(&maps.member_live, names::MEMBER_LIVE, index)?) != 0 {
+            // Its flows go on by the record; who gets the index next overwrites it.
+            return Ok(());
+        }
+        record_at(&maps.members, names::MEMBERS, index, record)
     }
 
     fn maglev(&self, slot: u32, table: Option<&MaglevTable>) -> Result<(), Error> {

@@ -29,6 +29,7 @@ impl Datapath {
                 sum.packets_out = sum.packets_out.wrapping_add(one.packets_out);
                 sum.bytes_out = sum.bytes_out.wrapping_add(one.bytes_out);
                 sum.flows = sum.flows.wrapping_add(one.flows);
+                sum.errors = sum.errors.wrapping_add(one.errors);
             }
         })
         .doing(|| format!("cannot read the counters of listener {listener}"))?;
@@ -64,6 +65,15 @@ impl Datapath {
             .listener_stats
             .update(&listener.to_ne_bytes(), &zeros)
             .doing(|| format!("cannot reset the counters of listener {listener}"))
+    }
+
+    /// Likewise a member's.
+    pub(super) fn reset_member_counters(&self, member: u32) -> Result<(), Error> {
+        let zeros = vec![0; self.maps.member_stats.lookup_bytes()];
+        self.maps
+            .member_stats
+            .update(&member.to_ne_bytes(), &zeros)
+            .doing(|| format!("cannot reset the counters of member {member}"))
     }
 }
 

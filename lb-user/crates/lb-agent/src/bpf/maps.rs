@@ -3,8 +3,12 @@
 use std::path::Path;
 
 use lb_common::maps::{
-    AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowEntry, FlowKey,
-    ListenerCounters, ListenerRecord, MemberRecord, limits, names,
+    AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowKey,
+    ListenerCounters, ListenerRecord, MemberCounters, MemberRecord,
+    flow::{Block4, Block6, PersistBlock, Reverse},
+    limits,
+    live::{LbLive, LbShare, ListenerLive},
+    names,
 };
 use lb_sys::bpf::{MMAPABLE, Map, Shape, Words, map_type};
 
@@ -43,7 +47,7 @@ const fn words<V>(max_entries: u32) -> Shape {
 pub(super) type DevValue = [u32; 2];
 
 /// Every pinned map with its shape.
-pub(super) const PINNED: [(&str, Shape); 22] = [
+pub(super) const PINNED: [(&str, Shape); 31] = [
     (names::CONFIG, array::<Config>(1)),
     (names::SEGMENTS, words::<u64>(limits::IFINDEXES)),
     (
@@ -69,9 +73,27 @@ pub(super) const PINNED: [(&str, Shape); 22] = [
     ),
     (names::MEMBERS, array::<MemberRecord>(limits::MEMBERS)),
     (names::NEIGHBOURS, words::<u64>(limits::MEMBERS)),
+    (names::FLOWS4, words::<Block4>(limits::FLOW_BLOCKS4)),
+    (names::FLOWS6, words::<Block6>(limits::FLOW_BLOCKS6)),
+    (names::REVERSE, words::<Reverse>(limits::REVERSE_ENTRIES)),
     (
-        names::FLOWS,
-        shape::<FlowKey, FlowEntry>(map_type::HASH, limits::FLOWS, 0),
+        names::PERSIST,
+        words::<PersistBlock>(limits::PERSIST_BLOCKS),
+    ),
+    (
+        names::LISTENER_LIVE,
+        words::<ListenerLive>(limits::LISTENERS),
+    ),
+    (names::MEMBER_LIVE, words::<u64>(limits::MEMBERS)),
+    (names::LB_LIVE, words::<LbLive>(limits::LOAD_BALANCERS)),
+    (names::LB_SHARES, array::<LbShare>(limits::LOAD_BALANCERS)),
+    (
+        names::TURNS,
+        shape::<u32, u64>(map_type::PERCPU_ARRAY, limits::LISTENERS, 0),
+    ),
+    (
+        names::MEMBER_STATS,
+        shape::<u32, MemberCounters>(map_type::PERCPU_ARRAY, limits::MEMBERS, 0),
     ),
     (
         names::DRAINS,
@@ -142,7 +164,14 @@ pub(super) struct Maps {
     pub(super) maglev: Map,
     pub(super) members: Map,
     pub(super) neighbours: Words,
-    pub(super) flows: Map,
+    pub(super) flows4: Words,
+    pub(super) flows6: Words,
+    pub(super) reverse: Words,
+    pub(super) persist: Words,
+    pub(super) listener_live: Words,
+    pub(super) member_live: Words,
+    pub(super) lb_live: Words,
+    pub(super) member_stats: Map,
     pub(super) drains: Map,
     pub(super) cidrs: Map,
     pub(super) devs: Map,
@@ -172,7 +201,14 @@ impl Maps {
             maglev: open(dir, names::MAGLEV)?,
             members: open(dir, names::MEMBERS)?,
             neighbours: open_words(dir, names::NEIGHBOURS)?,
-            flows: open(dir, names::FLOWS)?,
+            flows4: open_words(dir, names::FLOWS4)?,
+            flows6: open_words(dir, names::FLOWS6)?,
+            reverse: open_words(dir, names::REVERSE)?,
+            persist: open_words(dir, names::PERSIST)?,
+            listener_live: open_words(dir, names::LISTENER_LIVE)?,
+            member_live: open_words(dir, names::MEMBER_LIVE)?,
+            lb_live: open_words(dir, names::LB_LIVE)?,
+            member_stats: open(dir, names::MEMBER_STATS)?,
             drains: open(dir, names::DRAINS)?,
             cidrs: open(dir, names::CIDRS)?,
             devs: open(dir, names::DEVS)?,

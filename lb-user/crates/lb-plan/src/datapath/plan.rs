@@ -337,6 +337,7 @@ impl Plan<'_> {
             lb: self.turn.places.index,
             weight: member.weight,
             mtu: 0,
+            flags: 0,
             _pad: 0,
         };
         let index = self.turn.member(pool.id, member.id, fingerprint(&record))?;

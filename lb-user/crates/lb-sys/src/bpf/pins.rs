@@ -67,3 +67,11 @@ fn is_bpffs(dir: &Path) -> io::Result<bool> {
     let kind = rustix::fs::statfs(dir)?.f_type;
     Ok(u64::try_from(kind).is_ok_and(|kind| kind & 0xffff_ffff == BPF_FS_MAGIC))
 }
+
+/// Pins a program at `path`, on a BPF file system.
+///
+/// # Errors
+/// The kernel's.
+pub fn pin_object(object: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    call::pin(object, path)
+}
