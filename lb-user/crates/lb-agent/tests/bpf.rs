@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::PathBuf};
+    use std::{fs, path::PathBuf};
 
     use anyhow::{Context as _, ensure};
     use lb_agent::bpf::{Attachment, Datapath, Error, XdpMode};
@@ -393,7 +393,7 @@ mod tests {
         let datapath = Datapath::open(&pins.0)?;
         ensure!(datapath.counters()?.iter().all(|count| count.packets == 0));
         ensure!(datapath.listener_counters(32_767)?.packets_in == 0);
-        ensure!(datapath.flows_in_use() == Sweep::default());
+        ensure!(datapath.flows_in_use() == lb_agent::bpf::Sweep::default());
         ensure!(datapath.clear_drains(&[1])? == 0);
         Ok(())
     }

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests {
     use std::{
-        collections::{BTreeMap, BTreeSet},
+        collections::BTreeMap,
         fs,
         io::{BufRead as _, BufReader, Write as _},
         net::{IpAddr, SocketAddr, TcpStream},
@@ -48,8 +48,6 @@ mod tests {
     const SEED: u64 = 0x0123_4567_89ab_cdef;
     const LIMIT: Duration = Duration::from_secs(2);
     const CONNECTIONS: usize = 60;
-    /// Longer than a closing flow is kept, in nanoseconds.
-    const LATER_NS: u64 = 60_000_000_000;
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
