@@ -1,6 +1,7 @@
 //! Tools for people, one file a command.
 
 pub(crate) mod backup;
+pub(crate) mod bpf;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod explain;

@@ -43,6 +43,8 @@ enum Command {
     Check,
     /// Load balancers and amphorae, as the API tells them.
     Status,
+    /// What the data path's maps hold.
+    Bpf(cli::bpf::Options),
     /// Writes database, keys and CA into one file, while servers run.
     Backup(cli::backup::Options),
     /// Puts a backup back; servers must not run.
@@ -101,6 +103,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),
+        Command::Bpf(options) => cli::bpf::run(&options, &load()?),
         Command::Backup(options) => cli::backup::write(&options, &load()?),
         Command::Restore(options) => cli::backup::restore(&options, &load()?),
         Command::Orphans { command } => cli::orphans::run(command.as_ref(), &load()?),

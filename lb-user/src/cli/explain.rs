@@ -1,5 +1,6 @@
 //! `lbaas explain`: what becomes of something, and why.
 
+mod flow;
 mod request;
 
 use clap::Subcommand;
@@ -13,6 +14,8 @@ use crate::{
 pub(crate) enum Command {
     /// A request: which policy, which rules, which pool.
     Request(request::Options),
+    /// A packet: which VIP, listener and member, what is rewritten, or why it is dropped.
+    Flow(flow::Options),
 }
 
 /// `load` reads the configuration, for what needs it.
@@ -22,5 +25,6 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::Request(options) => request::run(options, load),
+        Command::Flow(options) => flow::run(options, &load()?),
     }
 }

@@ -1,13 +1,18 @@
 //! Text in columns.
 
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    columns(rows)
+}
+
+/// As [`table`], for as many columns as there are.
+pub(super) fn columns(rows: &[impl AsRef<[String]>]) -> String {
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
+        for (column, cell) in row.as_ref().iter().enumerate() {
             let widest = rows
                 .iter()
-                .filter_map(|row| row.get(column))
+                .filter_map(|row| row.as_ref().get(column))
                 .map(|cell| cell.chars().count())
                 .max()
                 .unwrap_or(0);

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use lb_agent::L4Limits;
 use lb_model::id::NetworkId;
 
 use super::{ConfigError, Controller, Network, network_named, reader::Section};
@@ -32,6 +33,8 @@ pub(crate) struct Agent {
     pub(crate) bpf_dir: PathBuf,
     /// Longest a planned failover waits for connections to end.
     pub(crate) drain_timeout: Duration,
+    /// What a load balancer may have of the data path.
+    pub(crate) l4: L4Limits,
     /// What XDP is attached to. Nothing else is ever touched.
     pub(crate) interfaces: Vec<Interface>,
 }
@@ -84,6 +87,7 @@ impl Agent {
         let drain_timeout = section
             .integer("drain_timeout_secs", 0..=86_400)?
             .unwrap_or(DRAIN_TIMEOUT_SECS);
+        let l4 = read_limits(&mut section)?;
         let interfaces = read_interfaces(&mut section, networks)?;
         section.finish()?;
         Ok(Self {
@@ -93,9 +97,26 @@ impl Agent {
             edge_netns,
             bpf_dir,
             drain_timeout: Duration::from_secs(drain_timeout),
+            l4,
             interfaces,
         })
     }
+}
+
+fn read_limits(section: &mut Section) -> Result<L4Limits, ConfigError> {
+    let default = L4Limits::default();
+    let mut read = |key: &'static str, default: u32| -> Result<u32, ConfigError> {
+        let given = section.integer(key, 0..=u64::from(u32::MAX))?;
+        Ok(given
+            .and_then(|given| u32::try_from(given).ok())
+            .unwrap_or(default))
+    };
+    Ok(L4Limits {
+        flows: read("flows_per_load_balancer", default.flows)?,
+        ports: read("nat_ports_per_load_balancer", default.ports)?,
+        new_per_second: read("new_flows_per_second", default.new_per_second)?,
+        syn_per_second: read("syn_per_second", default.syn_per_second)?,
+    })
 }
 
 fn read_host(section: &mut Section) -> Result<String, ConfigError> {

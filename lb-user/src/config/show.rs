@@ -129,6 +129,11 @@ impl Config {
             "drain_timeout_secs = {}",
             agent.drain_timeout.as_secs()
         )?;
+        let l4 = agent.l4;
+        writeln!(out, "flows_per_load_balancer = {}", l4.flows)?;
+        writeln!(out, "nat_ports_per_load_balancer = {}", l4.ports)?;
+        writeln!(out, "new_flows_per_second = {}", l4.new_per_second)?;
+        writeln!(out, "syn_per_second = {}", l4.syn_per_second)?;
         for interface in &agent.interfaces {
             let networks: Vec<String> = interface
                 .networks

@@ -104,6 +104,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
         edge_netns: agent.edge_netns.clone(),
         bpf_dir: agent.bpf_dir.clone(),
         drain_timeout: agent.drain_timeout,
+        l4: agent.l4,
         interfaces: agent
             .interfaces
             .iter()

@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use lb_common::maps::{limits, live::LbShare};
 use lb_model::id::NetworkId;
 
 /// One host's agent.
@@ -30,8 +31,46 @@ pub struct AgentConfig {
     pub interfaces: Vec<Interface>,
     /// Further addresses that no amphora may reach.
     pub deny: Vec<IpNet>,
+    /// What a load balancer may have of what all of them use.
+    pub l4: L4Limits,
     /// The binary that amphorae run (`<binary> amphora …`).
     pub binary: PathBuf,
+}
+
+/// What one load balancer may have of the data path; 0: as much as there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct L4Limits {
+    /// Entries of the flow table.
+    pub flows: u32,
+    /// Source ports of NAT.
+    pub ports: u32,
+    /// New flows a second.
+    pub new_per_second: u32,
+    /// New TCP connections a second of one listener.
+    pub syn_per_second: u32,
+}
+
+impl Default for L4Limits {
+    /// Half of what there is, so that no tenant alone takes it all.
+    fn default() -> Self {
+        Self {
+            flows: limits::FLOW_BLOCKS4 * 8 / 2,
+            ports: limits::REVERSE_ENTRIES / 2,
+            new_per_second: 0,
+            syn_per_second: 0,
+        }
+    }
+}
+
+impl L4Limits {
+    pub(crate) const fn share(self) -> LbShare {
+        LbShare {
+            flows: self.flows,
+            ports: self.ports,
+            new_per_second: self.new_per_second,
+            _pad: 0,
+        }
+    }
 }
 
 /// An interface of the edge.

@@ -67,7 +67,13 @@ impl Host {
         let datapath = Arc::new(Datapath::open(&config.bpf_dir)?);
         let allocations = load_allocations(&disk, &datapath)?;
         datapath.configure(allocations.hash_seed())?;
-        let planner = Planner::new(Arc::clone(&datapath), allocations, uplinks.clone(), denied);
+        let planner = Planner::new(
+            Arc::clone(&datapath),
+            allocations,
+            uplinks.clone(),
+            denied,
+            config.l4,
+        );
         Ok(Self {
             reports: Reports::new(config.run_dir.join("agent.json")),
             config,

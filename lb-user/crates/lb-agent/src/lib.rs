@@ -26,7 +26,9 @@ mod simulate;
 pub mod supervisor;
 mod sync;
 
-pub use config::{AgentConfig, Interface};
+pub use bpf::{Flow, View};
+pub use config::{AgentConfig, Interface, L4Limits};
+pub use desired::Disk;
 pub use error::{Error, Result};
 pub use origin::Origin;
 pub use run::{run, teardown};

@@ -16,7 +16,7 @@ use lb_plan::datapath::{
 };
 
 use crate::{
-    Error, Result,
+    Error, L4Limits, Result,
     bpf::Datapath,
     desired::Disk,
     edge::{Uplinks, Veths},
@@ -32,6 +32,7 @@ pub(crate) struct Planner {
     /// Segments of networks, learnt from specs.
     segments: BTreeMap<NetworkId, u32>,
     denied: Vec<IpNet>,
+    limits: L4Limits,
     host: DesiredMaps,
     current: BTreeMap<LoadBalancerId, DesiredMaps>,
     /// What `current` was planned with.
@@ -48,6 +49,7 @@ impl Planner {
         allocations: Allocations,
         uplinks: Uplinks,
         denied: Vec<IpNet>,
+        limits: L4Limits,
     ) -> Self {
         Self {
             datapath,
@@ -55,6 +57,7 @@ impl Planner {
             uplinks,
             segments: BTreeMap::new(),
             denied,
+            limits,
             host: DesiredMaps::default(),
             current: BTreeMap::new(),
             health: BTreeMap::new(),
@@ -190,6 +193,7 @@ impl Planner {
                 ifindex: link.index,
                 mac: link.mac,
                 segment: *self.segments.get(&network)?,
+                mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             };
             Some((network, uplink))
         });
@@ -201,6 +205,8 @@ impl Planner {
             uplinks: uplinks.collect(),
             veths: veths.collect(),
             denied: self.denied.clone(),
+            share: self.limits.share(),
+            syn_per_second: self.limits.syn_per_second,
         }
     }
 

@@ -19,8 +19,8 @@ use crate::{
     sync,
 };
 
-/// Between sweeps of the flow table.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Between looks for places that no flow names any more.
+const RECLAIM_EVERY: Duration = Duration::from_secs(5);
 
 /// Carries what the server asks for (and, before it is reached, what is on disk) until `shutdown`.
 /// Stopping leaves XDP, maps, addresses and amphorae as they are: a new agent adopts them.
@@ -39,7 +39,7 @@ pub async fn run(config: AgentConfig, origin: Origin, shutdown: CancellationToke
     host.attach_uplinks()?;
     tracing::info!(host = host.config.host, "agent ready");
     watch_data_path(&host, &fleet, &shutdown)?;
-    lb_telemetry::task::spawn("sweep", sweep(Arc::clone(&host), shutdown.clone()));
+    lb_telemetry::task::spawn("reclaim", reclaim(Arc::clone(&host), shutdown.clone()));
     if let Some(client) = client {
         let asking = sync::ask(
             Arc::clone(&client),
@@ -121,27 +121,27 @@ fn watch_data_path(
     Ok(())
 }
 
-/// Frees the indices that no flow names any more.
-async fn sweep(host: Arc<Host>, shutdown: CancellationToken) {
+/// Frees what no flow names any more.
+async fn reclaim(host: Arc<Host>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = tokio::time::sleep(RECLAIM_EVERY) => {}
         }
-        if let Err(error) = sweep_once(&host).await {
-            tracing::warn!(%error, "flows cannot be swept");
+        if let Err(error) = reclaim_once(&host).await {
+            tracing::warn!(%error, "places of what is gone cannot be freed");
         }
     }
 }
 
-async fn sweep_once(host: &Host) -> Result<()> {
+async fn reclaim_once(host: &Host) -> Result<()> {
     let version = host.planner.lock().await.version();
     let datapath = Arc::clone(&host.datapath);
-    let swept = tokio::task::spawn_blocking(move || datapath.flows_in_use())
+    let in_use = tokio::task::spawn_blocking(move || datapath.view().in_use())
         .await
         .map_err(|error| Error::Other(error.to_string()))?;
     let mut planner = host.planner.lock().await;
-    planner.reclaim(&host.disk, version, &swept.in_use)
+    planner.reclaim(&host.disk, version, &in_use)
 }
 
 /// Removes everything an agent of this configuration ever made on this host: amphorae, namespaces,

@@ -13,7 +13,8 @@ mod tests {
         heartbeat,
         maps::{
             Addr, AddressRecord, AmphoraRecord, AnswerRecord, Be16, ListenerRecord, MAP_ABI,
-            MemberRecord, SteerWord, address_kind, listener_kind, names, port_word, segment_word,
+            MemberRecord, SteerWord, address_kind, algorithm, listener_kind, live::LbShare, names,
+            port_word, segment_word,
         },
     };
     use lb_plan::datapath::{Cidr, DesiredMaps, MaglevMember, MaglevTable, MapWrite, diff};
@@ -66,14 +67,20 @@ mod tests {
             flags: 0,
             _pad: 0,
         };
-        let table = MaglevTable::new(vec![MaglevMember {
+        let entry = MaglevMember {
             addr: member.addr,
             port: member.port,
             weight: 1,
             index: 65_535,
-        }]);
+        };
+        let table = MaglevTable::new(algorithm::ROUND_ROBIN, vec![entry]);
         let cidr = |text: &str| Cidr::new(5, &text.parse().expect("a network"));
+        let share = LbShare {
+            flows: 7,
+            ..LbShare::default()
+        };
         DesiredMaps {
+            shares: [(1, share)].into(),
             segments: [(9, segment_word(2))].into(),
             devs: [1].into(), // The loopback interface exists everywhere.
             denied: [Cidr::new(0, &"127.0.0.0/8".parse().expect("a network"))].into(),
@@ -391,9 +398,12 @@ mod tests {
         }
         let pins = Pins::new();
         let datapath = Datapath::open(&pins.0)?;
-        ensure!(datapath.counters()?.iter().all(|count| count.packets == 0));
-        ensure!(datapath.listener_counters(32_767)?.packets_in == 0);
-        ensure!(datapath.flows_in_use() == lb_agent::bpf::Sweep::default());
+        let view = datapath.view();
+        ensure!(view.counters()?.iter().all(|count| count.packets == 0));
+        ensure!(view.listener_counters(32_767)?.packets_in == 0);
+        ensure!(view.member_counters(65_535)?.packets_in == 0);
+        ensure!(view.flows(false).chain(view.flows(true)).count() == 0);
+        ensure!(view.in_use() == lb_plan::datapath::InUse::default());
         ensure!(datapath.clear_drains(&[1])? == 0);
         Ok(())
     }

@@ -16,6 +16,7 @@ mod tests {
 
     use anyhow::{Context as _, ensure};
     use lb_agent::bpf::Datapath;
+    use lb_common::maps::live;
     use lb_common::{
         maps::{Event, event_kind},
         reason::Reason,
@@ -48,6 +49,7 @@ mod tests {
     const SEED: u64 = 0x0123_4567_89ab_cdef;
     const LIMIT: Duration = Duration::from_secs(2);
     const CONNECTIONS: usize = 60;
+    /// Longer than a closing flow is kept, in nanoseconds.
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
@@ -229,6 +231,7 @@ mod tests {
                         ifindex: lb_sys::iface::index(name)?,
                         mac: lb_sys::iface::mac(name)?,
                         segment: 1 + u32::from(member),
+                        mtu: 1500,
                     })
                 })?;
                 self.facts.uplinks.insert(network(member), uplink);
@@ -322,7 +325,7 @@ mod tests {
         }
 
         fn count(&self, reason: Reason) -> anyhow::Result<u64> {
-            let counters = self.datapath()?.counters()?;
+            let counters = self.datapath()?.view().counters()?;
             let found = counters.iter().find(|count| count.reason == reason);
             Ok(found.context("a counter")?.packets)
         }
@@ -358,7 +361,7 @@ mod tests {
             );
             let index = world.allocations.listener(spec.id, spec.listeners[0].id);
             let index = index.context("an index")?;
-            let counters = world.datapath()?.listener_counters(index)?;
+            let counters = world.datapath()?.view().listener_counters(index)?;
             ensure!(
                 counters.flows == u64::try_from(CONNECTIONS)?,
                 "{counters:?}"
@@ -423,7 +426,7 @@ mod tests {
             for (name, connection) in &mut held {
                 ensure!(connection.echo("still there")? == "still there", "{name}");
             }
-            let sweep = world.datapath()?.flows_in_use();
+            let in_use = world.datapath()?.view().in_use();
             let index = |spec: &LoadBalancerSpec, n: usize| {
                 let pool = &spec.pools[0];
                 world
@@ -431,9 +434,9 @@ mod tests {
                     .member(spec.id, pool.id, pool.members[n].id)
             };
             let first = index(&spec, 0).context("an index")?;
-            ensure!(sweep.in_use.members.contains(&first));
+            ensure!(in_use.members.contains(&first));
             ensure!(
-                sweep.in_use.members.len() >= 2,
+                in_use.members.len() >= 2,
                 "the one taken out is still in use"
             );
         }
@@ -441,18 +444,36 @@ mod tests {
     }
 
     #[test]
-    fn flows_name_their_listener_and_member() -> anyhow::Result<()> {
-        if !require_root("flows_name_their_listener_and_member")? {
+    fn a_flow_is_seen_and_active_until_it_is_closed() -> anyhow::Result<()> {
+        if !require_root("a_flow_is_seen_and_active_until_it_is_closed")? {
             return Ok(());
         }
         let world = World::new()?;
-        let [v4, _] = families()?;
-        let to = SocketAddr::new(v4.vip, PORT);
-        let open = world.topology.in_client(|| Held::open(to))??;
-        let held = world.datapath()?.flows_in_use();
-        ensure!(held.flows == 1, "{held:?}");
-        ensure!(held.in_use.listeners.len() == 1 && held.in_use.members.len() == 1);
-        drop(open);
+        for family in families()? {
+            let spec = spec(&family)?;
+            let index = world.allocations.listener(spec.id, spec.listeners[0].id);
+            let index = index.context("an index")?;
+            let to = SocketAddr::new(family.vip, PORT);
+            let mut open = world.topology.in_client(|| Held::open(to))??;
+            open.line()?;
+            let datapath = world.datapath()?;
+            let view = datapath.view();
+            let flows = || -> Vec<lb_agent::bpf::Flow> {
+                let all = view.flows(family.vip.is_ipv6());
+                all.filter(|flow| flow.listener == index).collect()
+            };
+            let seen = flows();
+            ensure!(seen.len() == 1, "{seen:?}");
+            ensure!(seen[0].state() == "established", "{seen:?}");
+            ensure!(live::active(view.flows_of_listener(index)) == 1);
+            ensure!(view.in_use().listeners.contains(&index));
+            drop(open);
+            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            while live::active(view.flows_of_listener(index)) != 0 {
+                ensure!(std::time::Instant::now() < deadline, "{:?}", flows());
+                std::thread::yield_now();
+            }
+        }
         Ok(())
     }
 

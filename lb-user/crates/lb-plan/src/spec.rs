@@ -27,7 +27,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use path::{Families, PathInputs, PathReason, PoolInputs, decide};
+pub use path::{Families, PathInputs, PathReason, PoolInputs, decide, decide_in};
 
 /// Everything a spec is made of.
 #[derive(Clone, Copy, Debug)]

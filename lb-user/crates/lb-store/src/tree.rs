@@ -434,9 +434,6 @@ const DELETED_AT_ONCE: usize = 128;
 const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
 const INSERT_TAG: &str =
     "INSERT INTO tags (resource_id, tag, ordinal, load_balancer_id) VALUES ($1, $2, $3, $4)";
-const LOCK_SECRETS: &str = "SELECT id FROM secrets WHERE id = $1 OR id IN \
-     (SELECT secret_id FROM secret_container_items WHERE container_id = $1) ORDER BY id";
-const LOCK_CONTAINER: &str = "SELECT id FROM secret_containers WHERE id = $1";
 const DELETE_CONSUMER: &str = "DELETE FROM secret_consumers WHERE load_balancer_id = $1";
 const INSERT_CONSUMER: &str =
     "INSERT INTO secret_consumers (load_balancer_id, secret_id) VALUES ($1, $2)";
@@ -472,8 +469,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DELETE_TREE,
     DELETE_TAGS,
     INSERT_TAG,
-    LOCK_SECRETS,
-    LOCK_CONTAINER,
     DELETE_CONSUMER,
     INSERT_CONSUMER,
 ];
@@ -592,7 +587,7 @@ async fn save_tags(
     Ok(())
 }
 
-pub(crate) async fn save_consumers(
+async fn save_consumers(
     connection: &mut Connection,
     owner: LoadBalancerId,
     secrets: impl Iterator<Item = &SecretId> + Send,
@@ -602,14 +597,6 @@ pub(crate) async fn save_consumers(
         .execute(&mut *connection)
         .await?;
     for secret in secrets {
-        // Whoever deletes it waits, and then counts this one; one that is elsewhere is not here.
-        for lock in [LOCK_SECRETS, LOCK_CONTAINER] {
-            query(lock)
-                .bind(secret.to_string())
-                .locking()
-                .fetch_all(&mut *connection)
-                .await?;
-        }
         query(INSERT_CONSUMER)
             .bind(owner.to_string())
             .bind(secret.to_string())

@@ -5,17 +5,19 @@
 //! with the sizes the kernel reported for it, and every call checks its slices against them: that
 //! is what makes the calls sound.
 //!
-//! Left out on purpose: programs and attaching (aya), BTF, batch updates.
+//! Left out on purpose: loading and attaching programs (aya), BTF, batch updates.
 
 mod call;
 mod map;
 mod pins;
+mod run;
 mod words;
 
 use std::io;
 
 pub use map::Map;
 pub use pins::{detach_link, mount_bpffs, pin_object, unmount_bpffs};
+pub use run::{Program, Ran, on_one_cpu};
 pub use words::Words;
 
 /// `BPF_F_MMAPABLE`: user space may map the values of an ARRAY.

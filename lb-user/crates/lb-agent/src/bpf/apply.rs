@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, MemberRecord, live, names};
+use lb_common::maps::{ListenerRecord, MAGLEV_VALUE_BYTES, MemberRecord, names};
 use lb_plan::datapath::{Cidr, MaglevTable, MapWrite};
 use lb_sys::bpf::{Map, Shape, map_type};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -57,6 +57,9 @@ impl Datapath {
             MapWrite::Listener { index, record } => self.listener(*index, record.as_ref()),
             MapWrite::Maglev { slot, table } => self.maglev(*slot, table.as_ref()),
             MapWrite::Member { index, record } => self.member(*index, record.as_ref()),
+            MapWrite::Share { index, share } => {
+                record_at(&maps.lb_shares, names::LB_SHARES, *index, share.as_ref())
+            }
             MapWrite::Amphora { index, record } => {
                 record_at(&maps.amphorae, names::AMPHORAE, *index, record.as_ref())
             }
@@ -86,6 +89,23 @@ impl Datapath {
         }
     }
 
+    fn member(&self, index: u32, record: Option<&MemberRecord>) -> Result<(), Error> {
+        let name = names::MEMBERS;
+        let mut known = MemberRecord::new_zeroed();
+        self.maps
+            .members
+            .lookup(&index.to_ne_bytes(), known.as_mut_bytes())
+            .doing(|| format!("cannot read entry {index} of {name}"))?;
+        if record.is_some_and(|record| !is_same_member(record, &known)) {
+            // Nobody's next hop or counters are inherited by whoever gets the index.
+            if load(&self.maps.neighbours, names::NEIGHBOURS, index)? != 0 {
+                store(&self.maps.neighbours, names::NEIGHBOURS, index, 0)?;
+            }
+            self.reset_member_counters(index)?;
+        }
+        record_at(&self.maps.members, name, index, record)
+    }
+
     fn listener(&self, index: u32, record: Option<&ListenerRecord>) -> Result<(), Error> {
         let name = names::LISTENERS;
         if record.is_some() {
@@ -101,21 +121,6 @@ impl Datapath {
         record_at(&self.maps.listeners, name, index, record)
     }
 
-    fn member(&self, index: u32, record: Option<&MemberRecord>) -> Result<(), Error> {
-        let maps = &self.maps;
-        if record.is_some() {
-            // Nobody's next hop and counters are inherited by whoever gets the index.
-            if load(&maps.neighbours, names::NEIGHBOURS, index)? != 0 {
-                store(&maps.neighbours, names::NEIGHBOURS, index, 0)?;
-            }
-            self.reset_member_counters(index)?;
-        } else if live::entries(load(&maps.member_live, names::MEMBER_LIVE, index)?) != 0 {
-            // Its flows go on by the record; who gets the index next overwrites it.
-            return Ok(());
-        }
-        record_at(&maps.members, names::MEMBERS, index, record)
-    }
-
     fn maglev(&self, slot: u32, table: Option<&MaglevTable>) -> Result<(), Error> {
         let doing = || format!("cannot write table {slot} of {}", names::MAGLEV);
         let Some(table) = table else {
@@ -128,6 +133,17 @@ impl Datapath {
             .doing(doing)?;
         self.maps.maglev.set_inner(slot, &fresh).doing(doing)
     }
+}
+
+/// Whether two records differ at most in what changes in place.
+fn is_same_member(one: &MemberRecord, other: &MemberRecord) -> bool {
+    let alike = |record: &MemberRecord| MemberRecord {
+        weight: 0,
+        mtu: 0,
+        flags: 0,
+        ..*record
+    };
+    alike(one) == alike(other)
 }
 
 /// Writes an entry of an array; `None` writes zeros.

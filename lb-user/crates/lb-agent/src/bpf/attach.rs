@@ -13,7 +13,7 @@ use aya::programs::{
     links::{FdLink, LinkError, PinnedLink},
     tc::TcAttachOptions,
 };
-use lb_common::maps::names;
+use lb_common::maps::{MAP_ABI, names};
 
 use super::{Datapath, Doing as _, Error, aya, pins};
 
@@ -63,6 +63,20 @@ impl fmt::Display for Attachment {
     }
 }
 
+/// Where the link of an uplink's program is pinned below `bpf_dir`.
+#[must_use]
+pub fn uplink_pin(bpf_dir: &Path, interface: &str, ifindex: u32) -> PathBuf {
+    let dir = bpf_dir.join(format!("v{MAP_ABI}"));
+    pin(&dir, Attachment::Uplink, interface, ifindex)
+}
+
+fn pin(dir: &Path, what: Attachment, interface: &str, ifindex: u32) -> PathBuf {
+    // A BPF file system allows no dot in a name; an interface's name may have one, and no '%'.
+    let interface = interface.replace('%', "%25").replace('.', "%2e");
+    let prefix = what.prefix();
+    dir.join(format!("{prefix}-{ifindex}-{interface}"))
+}
+
 impl Datapath {
     /// Puts XDP on an uplink, or this binary's program into the link that is there.
     ///
@@ -99,10 +113,7 @@ impl Datapath {
     }
 
     fn pin(&self, what: Attachment, interface: &str, ifindex: u32) -> PathBuf {
-        // A BPF file system allows no dot in a name; an interface's name may have one, and no '%'.
-        let interface = interface.replace('%', "%25").replace('.', "%2e");
-        let prefix = what.prefix();
-        self.dir.join(format!("{prefix}-{ifindex}-{interface}"))
+        pin(&self.dir, what, interface, ifindex)
     }
 
     /// Puts this binary's program into a pinned link; `false` when there is none that works.

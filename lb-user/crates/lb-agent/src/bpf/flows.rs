@@ -1,39 +1,128 @@
-//! What the flow table holds on to, and the records of a drain.
+//! The flow table, read; and the records of a drain.
 //!
-//! Flows are the kernel's alone: it makes, ages and counts them. The agent reads the counts, to know
-//! which indices of listeners and members are still named by a flow.
+//! Flows are the kernel's: it makes them, moves their state and ages them, also with the agent dead.
+//! What is read here may change while it is read: a slot that names another flow after its key was
+//! read than before is left out.
 
-use lb_common::maps::live;
-use lb_plan::datapath::InUse;
+use lb_common::maps::{
+    Addr,
+    flow::{self, Block4, Block6, SLOTS, Slot, Word},
+};
 use lb_sys::bpf::Words;
 use zerocopy::FromBytes as _;
 
-use super::{Datapath, Doing as _, Error};
+use super::{Datapath, Doing as _, Error, View};
 
-/// What the flow table holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sweep {
-    /// Entries that there are.
-    pub flows: usize,
-    /// Indices that they name, for `Allocations::reclaim`.
-    pub in_use: InUse,
+/// Words of a slot: its word, its key.
+const SLOT_WORDS: usize = size_of::<Slot>() / 8;
+
+/// One flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Who opened it.
+    pub client: Addr,
+    /// From which port.
+    pub client_port: u16,
+    /// Listener index.
+    pub listener: u32,
+    /// Member, source port towards it (NAT), state and age.
+    pub word: Word,
 }
 
-impl Datapath {
-    /// Which listeners and members have entries in the flow table.
+impl Flow {
+    /// For people and programs.
     #[must_use]
-    pub fn flows_in_use(&self) -> Sweep {
-        let members = counts(&self.maps.member_live, 1);
-        let listeners = counts(&self.maps.listener_live, 2);
-        Sweep {
-            flows: members.iter().map(|(_, entries)| *entries as usize).sum(),
-            in_use: InUse {
-                listeners: listeners.into_iter().map(|(index, _)| index).collect(),
-                members: members.into_iter().map(|(index, _)| index).collect(),
-            },
+    pub const fn state(&self) -> &'static str {
+        match self.word.state() {
+            flow::state::OPENING => "opening",
+            flow::state::ESTABLISHED => "established",
+            flow::state::CLIENT_CLOSED => "client_closed",
+            flow::state::MEMBER_CLOSED => "member_closed",
+            flow::state::CLOSED => "closed",
+            flow::state::REFUSED => "refused",
+            _ => "free",
         }
     }
 
+    /// Seconds since its last packet, at `now_ns` of CLOCK_MONOTONIC; a tick is a little more.
+    #[must_use]
+    pub const fn idle_s(&self, now_ns: u64) -> u32 {
+        let ticks = self.word.age(flow::tick(now_ns));
+        ticks + ticks / 14
+    }
+}
+
+/// Every flow of a table.
+#[derive(Debug)]
+pub struct Flows<'a> {
+    words: &'a Words,
+    /// Words of a block.
+    block: usize,
+    is_v6: bool,
+    /// Slot that comes next.
+    next: usize,
+}
+
+impl Iterator for Flows<'_> {
+    type Item = Flow;
+
+    fn next(&mut self) -> Option<Flow> {
+        let slots = self.words.len() / self.block * SLOTS;
+        while self.next < slots {
+            let slot = self.next;
+            self.next += 1;
+            if let Some(flow) = self.read(slot) {
+                return Some(flow);
+            }
+        }
+        None
+    }
+}
+
+impl Flows<'_> {
+    fn read(&self, slot: usize) -> Option<Flow> {
+        let (block, at) = (slot / SLOTS * self.block, slot % SLOTS);
+        let cell = block + at * SLOT_WORDS;
+        let before = Word(self.words.load(cell)?);
+        if !before.is_live() {
+            return None;
+        }
+        let key = self.words.load(cell + 1)?;
+        let client = if self.is_v6 {
+            let at = block + SLOTS * SLOT_WORDS + at * 2;
+            Addr::from_words(self.words.load(at)?, self.words.load(at + 1)?)
+        } else {
+            flow::key_client_v4(key)
+        };
+        let word = Word(self.words.load(cell)?);
+        (word.is_live() && word.is_same_flow(before)).then(|| Flow {
+            client,
+            client_port: flow::key_port(key).get(),
+            listener: flow::key_listener(key),
+            word,
+        })
+    }
+}
+
+impl View {
+    /// Flows of clients of one IP version. A full table has half a million.
+    #[must_use]
+    pub const fn flows(&self, is_v6: bool) -> Flows<'_> {
+        let (words, block) = if is_v6 {
+            (&self.flows6, size_of::<Block6>() / 8)
+        } else {
+            (&self.flows4, size_of::<Block4>() / 8)
+        };
+        Flows {
+            words,
+            block,
+            is_v6,
+            next: 0,
+        }
+    }
+}
+
+impl Datapath {
     /// Removes the records of drains to these amphorae: the drain is over.
     ///
     /// # Errors
@@ -56,9 +145,8 @@ impl Datapath {
         Ok(over.len())
     }
 
-    /// Removes every flow and every record of a drain.
+    /// Removes every flow and every record of a drain: of another state's maps, which nobody uses.
     pub(super) fn clear_flows(&self) -> Result<(), Error> {
-        let doing = || "cannot clear the flows".to_owned();
         let maps = &self.maps;
         for words in [
             &maps.flows4,
@@ -69,10 +157,14 @@ impl Datapath {
             &maps.member_live,
             &maps.lb_live,
         ] {
-            for index in (0..words.len()).filter(|index| words.load(*index) != Some(0)) {
-                let _in_bounds = words.store(index, 0);
+            for index in 0..words.len() {
+                // Untouched pages stay untouched.
+                if words.load(index).is_some_and(|word| word != 0) {
+                    let _in_bounds = words.store(index, 0);
+                }
             }
         }
+        let doing = || "cannot clear the records of drains".to_owned();
         let mut all = Vec::new();
         maps.drains
             .scan(|key, _| all.push(key.to_vec()))
@@ -82,15 +174,4 @@ impl Datapath {
         }
         Ok(())
     }
-}
-
-/// Indices with entries and how many: of every `stride`th word.
-fn counts(words: &Words, stride: usize) -> Vec<(u32, u32)> {
-    (0..words.len() / stride)
-        .filter_map(|index| {
-            let entries = live::entries(words.load(index * stride)?);
-            Some((u32::try_from(index).ok()?, entries))
-        })
-        .filter(|(_, entries)| *entries != 0)
-        .collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lb_common::maps::{
     AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, FlowKey,
-    ListenerCounters, ListenerRecord, MemberCounters, MemberRecord,
+    ListenerCounters, ListenerRecord, MAP_ABI, MemberCounters, MemberRecord,
     flow::{Block4, Block6, PersistBlock, Reverse},
     limits,
     live::{LbLive, LbShare, ListenerLive},
@@ -148,9 +148,9 @@ pub(super) fn check(
     })
 }
 
-/// Handles of the maps that the agent reads or writes.
+/// The maps of a data path, whoever loaded it: to look into them no program is needed.
 #[derive(Debug)]
-pub(super) struct Maps {
+pub struct View {
     pub(super) config: Map,
     pub(super) segments: Words,
     pub(super) addresses: Words,
@@ -171,6 +171,7 @@ pub(super) struct Maps {
     pub(super) listener_live: Words,
     pub(super) member_live: Words,
     pub(super) lb_live: Words,
+    pub(super) lb_shares: Map,
     pub(super) member_stats: Map,
     pub(super) drains: Map,
     pub(super) cidrs: Map,
@@ -181,9 +182,24 @@ pub(super) struct Maps {
     pub(super) reasons: Map,
 }
 
-impl Maps {
+impl View {
+    /// Opens the maps that an agent pinned below `bpf_dir`.
+    ///
+    /// # Errors
+    /// When there are none of this layout, or they may not be opened.
+    pub fn open(bpf_dir: &Path) -> Result<Self, Error> {
+        let dir = bpf_dir.join(format!("v{MAP_ABI}"));
+        if !dir.join(names::CONFIG).exists() {
+            return Err(Error::Absent {
+                path: dir,
+                ours: MAP_ABI,
+            });
+        }
+        Self::of(&dir)
+    }
+
     /// Opens what is pinned in `dir`, checking each map's shape.
-    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(super) fn of(dir: &Path) -> Result<Self, Error> {
         for (name, wanted) in PINNED {
             check(name, open(dir, name)?.shape(), wanted, dir)?;
         }
@@ -208,6 +224,7 @@ impl Maps {
             listener_live: open_words(dir, names::LISTENER_LIVE)?,
             member_live: open_words(dir, names::MEMBER_LIVE)?,
             lb_live: open_words(dir, names::LB_LIVE)?,
+            lb_shares: open(dir, names::LB_SHARES)?,
             member_stats: open(dir, names::MEMBER_STATS)?,
             drains: open(dir, names::DRAINS)?,
             cidrs: open(dir, names::CIDRS)?,

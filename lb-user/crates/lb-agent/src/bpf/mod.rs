@@ -10,8 +10,8 @@
 //! - Everything is pinned before it is used, so the data path goes on without an agent.
 //! - A pinned map is used only when its shape is the one this binary was built with.
 //! - Words are published by one 8-byte store into mapped memory (design invariant 5).
-//! - `LATCH`, counters and flows are written by the kernel; the agent only removes flows, and resets
-//!   what belonged to an object that is gone.
+//! - `LATCH`, counters and flows are written by the kernel, which ages flows itself; the agent only
+//!   reads them, and resets what belonged to an object that is gone.
 //!
 //! All calls are short system calls and block; swapping a Maglev table waits some milliseconds for
 //! the kernel. Interface names and indices are those of the calling thread's network namespace:
@@ -33,10 +33,11 @@ mod steer;
 
 use std::{io, path::PathBuf, sync::Mutex};
 
-pub use attach::{Attachment, XdpMode};
+pub use attach::{Attachment, XdpMode, uplink_pin};
 pub use counters::ReasonCount;
 pub use events::Events;
-pub use flows::Sweep;
+pub use flows::{Flow, Flows};
+pub use maps::View;
 
 /// The loaded data path. Shared freely between tasks.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Datapath {
     /// `<bpf_dir>/v<MAP_ABI>`.
     dir: PathBuf,
     programs: Mutex<aya::Ebpf>,
-    maps: maps::Maps,
+    maps: View,
     adopted: bool,
 }
 
@@ -76,6 +77,14 @@ pub enum Error {
     )]
     OtherLayout {
         /// Where.
+        path: PathBuf,
+        /// Layout of this binary.
+        ours: u32,
+    },
+    /// No data path of this layout is loaded.
+    #[error("no data path of layout v{ours} at {path}: is the agent running, and of this version?")]
+    Absent {
+        /// Where it would be.
         path: PathBuf,
         /// Layout of this binary.
         ours: u32,

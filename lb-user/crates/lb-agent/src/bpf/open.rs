@@ -17,7 +17,7 @@ use lb_common::maps::{
 use lb_plan::datapath::{DesiredMaps, diff};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use super::{Datapath, Doing as _, Error, aya, maps, object, pins};
+use super::{Datapath, Doing as _, Error, View, aya, maps, object, pins};
 
 /// Source ports of XDP NAT: above the well-known ones, below none.
 const SNAT_PORTS: (u16, u16) = (10_000, 65_535);
@@ -58,7 +58,7 @@ impl Datapath {
         load::<Xdp, _>(&mut programs, names::PROGRAM_PASS, Xdp::load)?;
         load::<SchedClassifier, _>(&mut programs, names::PROGRAM_ANSWER, SchedClassifier::load)?;
         let datapath = Self {
-            maps: maps::Maps::open(&dir)?,
+            maps: View::of(&dir)?,
             dir,
             programs: Mutex::new(programs),
             adopted: adopted == maps::PINNED.len(),
@@ -75,6 +75,12 @@ impl Datapath {
     #[must_use]
     pub const fn adopted(&self) -> bool {
         self.adopted
+    }
+
+    /// Its maps.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        &self.maps
     }
 
     /// The seed that the maps' addresses are hashed with; `None` when they are fresh.

@@ -2,16 +2,30 @@
 
 use std::io;
 
-use lb_common::maps::{
-    Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord,
+use lb_common::{
+    maps::{
+        Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MAGLEV_SLOTS,
+        MAGLEV_TURNS_AT, MemberRecord, live::LbShare, names,
+    },
+    reason::Reason,
 };
 use lb_plan::datapath::{Cidr, DesiredMaps, MaglevTable};
 use lb_sys::bpf::{Map, Words};
 use zerocopy::FromBytes;
 
-use super::{Datapath, Doing as _, Error, maps::TRIE_KEY};
+use super::{Datapath, Doing as _, Error, View, maps::TRIE_KEY};
 
 impl Datapath {
+    /// As [`View::read`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read(&self) -> Result<DesiredMaps, Error> {
+        self.view().read()
+    }
+}
+
+impl View {
     /// Every entry that is not empty. Some tenths of a second; for an agent that starts, or whose
     /// last write failed.
     ///
@@ -22,8 +36,56 @@ impl Datapath {
             .doing(|| "cannot read the data path's maps back".to_owned())
     }
 
+    /// The slots of a pool's table, and how many of them are one round of turns; `None` when there
+    /// is no table in `slot`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn table(&self, slot: u32) -> Result<Option<(Vec<u16>, u32)>, Error> {
+        let doing = || format!("cannot read table {slot} of {}", names::MAGLEV);
+        let Some(table) = self.maglev.inner(slot).doing(doing)? else {
+            return Ok(None);
+        };
+        let mut value = vec![0; table.lookup_bytes()];
+        table
+            .lookup(&0_u32.to_ne_bytes(), &mut value)
+            .doing(doing)?;
+        let slots = value.as_chunks::<2>().0.iter().take(MAGLEV_SLOTS);
+        let slots = slots.map(|two| u16::from_ne_bytes(*two)).collect();
+        let turns = value.get(MAGLEV_TURNS_AT..).and_then(<[u8]>::first_chunk);
+        Ok(Some((
+            slots,
+            turns.map_or(0, |four| u32::from_ne_bytes(*four)),
+        )))
+    }
+
+    /// MAC of a member's next hop, when it is known.
+    #[must_use]
+    pub fn next_hop(&self, member: u32) -> Option<[u8; 6]> {
+        let word = self.neighbours.load(member as usize)?;
+        let [a, b, c, d, e, f, ..] = word.to_le_bytes();
+        (word >> 63 != 0).then_some([a, b, c, d, e, f])
+    }
+
+    /// Packets by reason, as one CPU counted them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reasons_on(&self, cpu: usize) -> Result<Vec<u64>, Error> {
+        let mut counts = Vec::with_capacity(Reason::ALL.len());
+        for reason in Reason::ALL {
+            let mut values = vec![0; self.reasons.lookup_bytes()];
+            self.reasons
+                .lookup(&(*reason as u32).to_ne_bytes(), &mut values)
+                .doing(|| format!("cannot read {}", names::REASONS))?;
+            let count = values.as_chunks::<8>().0.get(cpu);
+            counts.push(count.map_or(0, |count| u64::from_ne_bytes(*count)));
+        }
+        Ok(counts)
+    }
+
     fn read_maps(&self) -> io::Result<DesiredMaps> {
-        let maps = &self.maps;
+        let maps = self;
         let mut all = DesiredMaps {
             segments: words(&maps.segments).collect(),
             ports: words(&maps.ports).collect(),
@@ -50,6 +112,11 @@ impl Datapath {
         records(&maps.members, |index, record: MemberRecord| {
             if record.ifindex != 0 {
                 all.members.insert(index, record);
+            }
+        })?;
+        records(&maps.lb_shares, |lb, share: LbShare| {
+            if share != LbShare::default() {
+                all.shares.insert(lb, share);
             }
         })?;
         records(&maps.amphorae, |index, record: AmphoraRecord| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lb_common::maps::live;
 use lb_model::{
     id::ListenerId,
     spec::{AmphoraReport, ListenerFailure, ListenerPath, ListenerReport, LoadBalancerReport},
@@ -121,11 +122,14 @@ impl Carrier {
         let Some(index) = places.and_then(|places| places.listeners.get(&id)) else {
             return;
         };
-        match self.host.datapath.listener_counters(*index) {
+        match self.host.datapath.view().listener_counters(*index) {
             Ok(counters) => {
                 entry.bytes_in += counters.bytes_in;
                 entry.bytes_out += counters.bytes_out;
                 entry.total_connections += counters.flows;
+                entry.request_errors += counters.errors;
+                let live = self.host.datapath.view().flows_of_listener(*index);
+                entry.active_connections += u64::from(live::active(live));
             }
             Err(error) => tracing::warn!(%error, "cannot read counters"),
         }

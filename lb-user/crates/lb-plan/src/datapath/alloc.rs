@@ -22,6 +22,10 @@ use super::{
     index::{Block, Blocks, Indices},
 };
 
+/// VIPs of one load balancer, and the records that one VIP has in its life, are told apart or taken
+/// for one by this much of their record's index (`lb_common::maps::flow::Word::vip`).
+const RECORDS_TOLD_APART: u32 = 256;
+
 /// Places of all objects of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocations {
@@ -35,6 +39,9 @@ pub struct Allocations {
     members: Indices,
     ports: Blocks,
     by_load_balancer: BTreeMap<LoadBalancerId, Places>,
+    /// Retired records of addresses, and the load balancer index whose flows may name them.
+    #[serde(default)]
+    retired_records: BTreeMap<u32, u32>,
 }
 
 /// Places of one load balancer's objects.
@@ -102,6 +109,8 @@ pub struct InUse {
     pub listeners: BTreeSet<u32>,
     /// Member indices.
     pub members: BTreeSet<u32>,
+    /// Load balancer indices.
+    pub load_balancers: BTreeSet<u32>,
 }
 
 impl Allocations {
@@ -118,6 +127,7 @@ impl Allocations {
             members: Indices::starting_at(1),
             ports: Blocks::new(),
             by_load_balancer: BTreeMap::new(),
+            retired_records: BTreeMap::new(),
         }
     }
 
@@ -171,6 +181,28 @@ impl Allocations {
         Some(u32::from(place.index))
     }
 
+    /// Who has an index in `LISTENERS`.
+    #[must_use]
+    pub fn listener_at(&self, index: u32) -> Option<(LoadBalancerId, ListenerId)> {
+        self.by_load_balancer.iter().find_map(|(owner, places)| {
+            let mut all = places.listeners.iter();
+            let (id, _) = all.find(|(_, at)| **at == index)?;
+            Some((*owner, *id))
+        })
+    }
+
+    /// Who has an index in `MEMBERS`.
+    #[must_use]
+    pub fn member_at(&self, index: u32) -> Option<(LoadBalancerId, PoolId, MemberId)> {
+        self.by_load_balancer.iter().find_map(|(owner, places)| {
+            places.pools.iter().find_map(|(pool, places)| {
+                let mut all = places.members.iter();
+                let (id, _) = all.find(|(_, place)| u32::from(place.index) == index)?;
+                Some((*owner, *pool, *id))
+            })
+        })
+    }
+
     /// All load balancers that have a place.
     pub fn load_balancers(&self) -> impl Iterator<Item = LoadBalancerId> + '_ {
         self.by_load_balancer.keys().copied()
@@ -184,6 +216,7 @@ impl Allocations {
         self.load_balancer_indices.retire(places.index);
         for address in &places.addresses {
             self.address_records.retire(address.record);
+            self.retired_records.insert(address.record, places.index);
         }
         for index in places.listeners.values() {
             self.listeners.retire(*index);
@@ -213,8 +246,11 @@ impl Allocations {
     /// Frees what was given up and is not `in_use`. To be called with what a sweep of the flows
     /// found, when the sweep began after the removals were written.
     pub fn reclaim(&mut self, in_use: &InUse) {
-        self.load_balancer_indices.reclaim(|_| false);
-        self.address_records.reclaim(|_| false);
+        let named = |index: &u32| in_use.load_balancers.contains(index);
+        self.load_balancer_indices.reclaim(|index| named(&index));
+        self.retired_records.retain(|_, owner| named(owner));
+        self.address_records
+            .reclaim(|record| self.retired_records.contains_key(&record));
         self.amphorae.reclaim(|_| false);
         self.maglev.reclaim(|_| false);
         self.ports.reclaim();
@@ -464,8 +500,16 @@ impl<'a> Turn<'a> {
         let full = self.full("addresses", limit);
         if let Some(place) = own.and_then(|at| self.places.addresses.get_mut(at)) {
             if place.content != content {
-                let record = self.all.address_records.take(limit).ok_or(full)?;
-                self.all.address_records.retire(place.record);
+                // A flow's word holds the low byte of its VIP's record.
+                let alike = place.record % RECORDS_TOLD_APART;
+                let records = &mut self.all.address_records;
+                let record = records
+                    .take_where(limit, |index| index % RECORDS_TOLD_APART == alike)
+                    .or_else(|| records.take(limit))
+                    .ok_or(full)?;
+                records.retire(place.record);
+                let owner = self.places.index;
+                self.all.retired_records.insert(place.record, owner);
                 place.record = record;
                 place.content = content;
             }
@@ -475,7 +519,19 @@ impl<'a> Turn<'a> {
         if word >= u8::BITS || tag_taken {
             return Err(self.full("addresses of one hash bucket", u8::BITS));
         }
-        let record = self.all.address_records.take(limit).ok_or(full)?;
+        let taken: BTreeSet<u32> = self
+            .places
+            .addresses
+            .iter()
+            .map(|place| place.record % RECORDS_TOLD_APART)
+            .collect();
+        let records = &mut self.all.address_records;
+        let record = records
+            .take_where(limit, |index| {
+                !taken.contains(&(index % RECORDS_TOLD_APART))
+            })
+            .or_else(|| records.take(limit))
+            .ok_or(full)?;
         let place = AddressPlace {
             segment,
             address,
@@ -492,10 +548,12 @@ impl<'a> Turn<'a> {
     /// Gives up the addresses that are not in `keep`.
     pub(super) fn keep_addresses(&mut self, keep: &BTreeSet<(u32, IpAddr)>) {
         let all = &mut *self.all;
+        let owner = self.places.index;
         self.places.addresses.retain(|place| {
             let stays = keep.contains(&(place.segment, place.address));
             if !stays {
                 all.address_records.retire(place.record);
+                all.retired_records.insert(place.record, owner);
             }
             stays
         });

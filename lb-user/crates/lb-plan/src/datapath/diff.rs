@@ -10,13 +10,20 @@
 //!
 //! In place changes also an amphora's record: its veth was replaced, so nothing could reach it by
 //! the old one.
+//!
+//! Flows outlive what they name: a member's record, and that of a VIP, stays when the object is gone,
+//! the member's marked so that it gets no new flows. Its index goes to another only when no flow
+//! names it ([`super::Allocations::reclaim`]), and then it is overwritten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
 };
 
-use lb_common::maps::{AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord};
+use lb_common::maps::{
+    AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord, address_kind,
+    live::LbShare, member_flags,
+};
 
 use super::{Cidr, DesiredMaps, MaglevTable};
 
@@ -87,6 +94,13 @@ pub enum MapWrite {
         index: u32,
         /// Content.
         record: Option<MemberRecord>,
+    },
+    /// `LB_SHARES`.
+    Share {
+        /// Load balancer.
+        index: u32,
+        /// Content.
+        share: Option<LbShare>,
     },
     /// `CIDRS`.
     Cidr {
@@ -178,6 +192,12 @@ fn add_records(old: &DesiredMaps, new: &DesiredMaps, writes: &mut Vec<MapWrite>)
             }
         }),
     );
+    writes.extend(
+        changed(&old.shares, &new.shares).map(|(index, share)| MapWrite::Share {
+            index,
+            share: Some(*share),
+        }),
+    );
     writes.extend(without(&new.cidrs, &old.cidrs).map(|cidr| MapWrite::Cidr { cidr, present }));
     for (slot, table) in &new.maglev {
         if !old.maglev.get(slot).is_some_and(|known| known.same(table)) {
@@ -252,18 +272,24 @@ fn remove_records(old: &DesiredMaps, new: &DesiredMaps, writes: &mut Vec<MapWrit
     );
     writes
         .extend(gone(&old.maglev, &new.maglev).map(|slot| MapWrite::Maglev { slot, table: None }));
-    writes.extend(
-        gone(&old.members, &new.members).map(|index| MapWrite::Member {
-            index,
-            record: None,
-        }),
-    );
-    writes.extend(
-        gone(&old.address_records, &new.address_records).map(|index| MapWrite::AddressRecord {
-            index,
-            record: None,
-        }),
-    );
+    let members = gone(&old.members, &new.members).filter_map(|index| {
+        let mut record = *old.members.get(&index)?;
+        let marked = record.flags & member_flags::NO_NEW_FLOWS != 0;
+        record.flags |= member_flags::NO_NEW_FLOWS;
+        let record = Some(record);
+        (!marked).then_some(MapWrite::Member { index, record })
+    });
+    writes.extend(members);
+    let records = gone(&old.address_records, &new.address_records).filter(|index| {
+        let record = old.address_records.get(index);
+        record.is_none_or(|record| record.kind != address_kind::VIP)
+    });
+    writes.extend(records.map(|index| MapWrite::AddressRecord {
+        index,
+        record: None,
+    }));
+    writes
+        .extend(gone(&old.shares, &new.shares).map(|index| MapWrite::Share { index, share: None }));
     writes.extend(without(&old.cidrs, &new.cidrs).map(|cidr| MapWrite::Cidr { cidr, present }));
     writes.extend(
         gone(&old.answers, &new.answers).map(|ifindex| MapWrite::Answer {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use lb_common::maps::live::LbShare;
 use lb_model::id::{AmphoraId, MemberId, NetworkId, PoolId};
 
 /// Interfaces as they are now.
@@ -15,6 +16,10 @@ pub struct Facts {
     /// What no amphora may reach: the host's, agent's, server's own addresses and the configured
     /// deny list.
     pub denied: Vec<IpNet>,
+    /// What each load balancer may have of what all of them use.
+    pub share: LbShare,
+    /// New TCP connections a second that each listener may have; 0: no limit.
+    pub syn_per_second: u32,
 }
 
 /// An interface of the edge with XDP.
@@ -26,6 +31,8 @@ pub struct Uplink {
     pub mac: [u8; 6],
     /// Segment of the network behind it.
     pub segment: u32,
+    /// Largest IP packet that leaves by it; 0: not known.
+    pub mtu: u16,
 }
 
 /// The veth of an amphora in one network.

@@ -40,6 +40,18 @@ impl Indices {
         })
     }
 
+    /// One that nobody has, below `limit`, of those that `fits`. What is passed over stays free.
+    pub(super) fn take_where(&mut self, limit: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        if let Some(index) = self.free.iter().copied().find(|index| fits(*index)) {
+            self.free.remove(&index);
+            return Some(index);
+        }
+        let index = (self.next..limit).find(|index| fits(*index))?;
+        self.free.extend(self.next..index);
+        self.next = index + 1;
+        Some(index)
+    }
+
     /// Gives one up.
     pub(super) fn retire(&mut self, index: u32) {
         self.retired.insert(index);

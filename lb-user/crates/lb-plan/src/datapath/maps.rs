@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use lb_common::maps::{
     Addr, AddressRecord, AmphoraRecord, AnswerRecord, ListenerRecord, MemberRecord, address_kind,
-    maglev_slot_of,
+    live::LbShare, maglev_slot_of,
 };
 
 use super::MaglevTable;
@@ -63,6 +63,8 @@ pub struct DesiredMaps {
     pub maglev: BTreeMap<u32, MaglevTable>,
     /// `MEMBERS`.
     pub members: BTreeMap<u32, MemberRecord>,
+    /// `LB_SHARES`: load balancer index to what it may have.
+    pub shares: BTreeMap<u32, LbShare>,
     /// `CIDRS`.
     pub cidrs: BTreeSet<Cidr>,
     /// `AMPHORAE`.
@@ -88,6 +90,7 @@ impl DesiredMaps {
                 .map(|(slot, table)| (*slot, table.clone())),
         );
         self.members.extend(&other.members);
+        self.shares.extend(&other.shares);
         self.cidrs.extend(&other.cidrs);
         self.amphorae.extend(&other.amphorae);
         self.answers.extend(&other.answers);
@@ -117,6 +120,7 @@ impl DesiredMaps {
             ports: only(&self.ports, |_, word| listeners.contains_key(&names(word))),
             maglev: only(&self.maglev, |slot, _| tables.contains(slot)),
             members: only(&self.members, |_, member| member.lb == index),
+            shares: only(&self.shares, |lb, _| *lb == index),
             cidrs: self
                 .cidrs
                 .iter()

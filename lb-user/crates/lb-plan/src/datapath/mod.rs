@@ -10,6 +10,7 @@
 //! agent's, and are single words), `CONFIG`, and everything the kernel writes.
 
 mod alloc;
+mod balance;
 mod diff;
 mod facts;
 mod fingerprint;

@@ -9,12 +9,12 @@ use lb_common::{
     hash,
     maps::{
         Addr, AddressRecord, AmphoraRecord, AnswerRecord, Be16, ListenerRecord, MemberRecord,
-        address_kind, listener_flags, listener_kind, maglev_slots, port_word, segment_word,
-        vip_flags,
+        address_kind, listener_flags, listener_kind, live::LbShare, maglev_slots, member_flags,
+        port_word, segment_word, vip_flags,
     },
 };
 use lb_model::{
-    enums::LbAlgorithm,
+    enums::ForwardingMode,
     id::{PoolId, SubnetId},
     spec::{
         AmphoraSpec, ListenerPath, ListenerSpec, LoadBalancerSpec, MemberSpec, PoolSpec, SubnetSpec,
@@ -23,7 +23,7 @@ use lb_model::{
 
 use super::{
     Allocations, Cidr, DesiredMaps, Error, Facts, Health, MaglevMember, MaglevTable, Uplink,
-    alloc::Turn, fingerprint::fingerprint,
+    alloc::Turn, balance, fingerprint::fingerprint,
 };
 
 /// Entries that belong to no load balancer: the interfaces of the edge and what no amphora may reach.
@@ -72,6 +72,10 @@ pub fn load_balancer(
     plan.snat()?;
     let ports = plan.listeners()?;
     plan.vips(&ports)?;
+    plan.maps.shares = BTreeMap::from([(plan.turn.places.index, facts.share)]);
+    plan.maps
+        .shares
+        .retain(|_, share| *share != LbShare::default());
     let keep = std::mem::take(&mut plan.addresses);
     plan.turn.keep_addresses(&keep);
     let maps = std::mem::take(&mut plan.maps);
@@ -222,7 +226,7 @@ impl Plan<'_> {
         self.turn.keep_pools(&keep);
         let mut tables = BTreeMap::new();
         for (id, pool) in hashed {
-            tables.insert(id, (self.pool(pool)?, pool.lb_algorithm));
+            tables.insert(id, self.pool(pool)?);
         }
         let mut ports = BTreeMap::new();
         for listener in &spec.listeners {
@@ -235,30 +239,23 @@ impl Plan<'_> {
         Ok(ports)
     }
 
-    fn listener(
-        &mut self,
-        listener: &ListenerSpec,
-        index: u32,
-        tables: &BTreeMap<PoolId, (u32, LbAlgorithm)>,
-    ) {
+    fn listener(&mut self, listener: &ListenerSpec, index: u32, tables: &BTreeMap<PoolId, u32>) {
         let mut record = ListenerRecord {
             kind: listener_kind::STEER,
-            flags: 0,
             lb: self.turn.places.index,
             maglev: maglev_slots(None, None),
+            syn_per_second: self.facts.syn_per_second,
             protocol: listener.l4().number(),
             port: Be16::new(listener.port),
             ..ListenerRecord::default()
         };
         if listener.path == ListenerPath::Xdp {
-            record.kind = listener_kind::NAT;
-            let table = listener.default_pool_id.and_then(|id| tables.get(&id));
-            if let Some((slots, algorithm)) = table {
-                record.maglev = *slots;
-                if *algorithm == LbAlgorithm::SourceIp {
-                    record.flags |= listener_flags::HASH_ADDR_ONLY;
-                }
-            }
+            let id = listener.default_pool_id;
+            let pool = self.spec.pools.iter().find(|pool| Some(pool.id) == id);
+            let slots = id.and_then(|id| tables.get(&id)).copied();
+            record.kind = kind(self.spec.forwarding_mode);
+            record.maglev = slots.unwrap_or(record.maglev);
+            balance::fill(&mut record, listener, pool);
         }
         if !listener.allowed_cidrs.is_empty() {
             record.flags |= listener_flags::CIDRS;
@@ -272,12 +269,15 @@ impl Plan<'_> {
 
     /// Fills a pool's members and a table a family; the listeners' [`maglev_slots`].
     fn pool(&mut self, pool: &PoolSpec) -> Result<u32, Error> {
+        // An outer header may be of another family than what is in it: there one table does.
+        let crosses = self.spec.forwarding_mode == ForwardingMode::DsrIpip;
         let mut usable = [Usable::default(), Usable::default()];
         for member in &pool.members {
             let entry = self.member(pool, member)?;
             let [v4, v6] = &mut usable;
-            let family = if member.address.is_ipv6() { v6 } else { v4 };
-            if member.weight == 0 || !self.is_up(pool, member) {
+            let is_v6 = member.address.is_ipv6() && !crosses;
+            let family = if is_v6 { v6 } else { v4 };
+            if member.weight == 0 || !self.is_up(pool, member) || !self.is_reached(pool, member) {
                 continue;
             }
             if member.backup {
@@ -287,13 +287,22 @@ impl Plan<'_> {
             }
         }
         let [v4, v6] = usable;
-        let v4 = self.table(pool.id, false, v4)?;
-        let v6 = self.table(pool.id, true, v6)?;
+        let v4 = self.table(pool, false, v4)?;
+        let v6 = if crosses {
+            v4
+        } else {
+            self.table(pool, true, v6)?
+        };
         Ok(maglev_slots(v4, v6))
     }
 
     /// The slot of the table of the members to be used; `None` when there are none.
-    fn table(&mut self, pool: PoolId, is_v6: bool, usable: Usable) -> Result<Option<u32>, Error> {
+    fn table(
+        &mut self,
+        pool: &PoolSpec,
+        is_v6: bool,
+        usable: Usable,
+    ) -> Result<Option<u32>, Error> {
         let members = if usable.primaries.is_empty() {
             usable.backups
         } else {
@@ -302,9 +311,38 @@ impl Plan<'_> {
         if members.is_empty() || !self.spec.enabled {
             return Ok(None);
         }
-        let slot = self.turn.table(pool, is_v6)?;
-        self.maps.maglev.insert(slot, MaglevTable::new(members));
+        for member in &members {
+            if let Some(record) = self.maps.members.get_mut(&u32::from(member.index)) {
+                record.flags &= !member_flags::NO_NEW_FLOWS;
+            }
+        }
+        let slot = self.turn.table(pool.id, is_v6)?;
+        let table = MaglevTable::new(balance::algorithm(pool), members);
+        self.maps.maglev.insert(slot, table);
         Ok(Some(slot))
+    }
+
+    /// Whether packets of every listener of the pool can reach a member as the flavor wants it: DSR
+    /// changes no port, and by the link alone only members on it are reached.
+    fn is_reached(&self, pool: &PoolSpec, member: &MemberSpec) -> bool {
+        let mode = self.spec.forwarding_mode;
+        let own_port = || {
+            let mut listeners = self.spec.listeners.iter();
+            listeners.all(|listener| {
+                listener.path != ListenerPath::Xdp
+                    || listener.default_pool_id != Some(pool.id)
+                    || listener.port == member.port
+            })
+        };
+        let on_link = || {
+            let subnet = self.subnet(member.subnet_id);
+            subnet.is_ok_and(|subnet| subnet.cidr.contains(&member.address))
+        };
+        match mode {
+            ForwardingMode::Nat => true,
+            ForwardingMode::DsrL2 => own_port() && on_link(),
+            ForwardingMode::DsrIpip => own_port(),
+        }
     }
 
     /// Not known counts as up. Without a monitor nothing is known.
@@ -319,6 +357,41 @@ impl Plan<'_> {
     fn member(&mut self, pool: &PoolSpec, member: &MemberSpec) -> Result<MaglevMember, Error> {
         let segment = self.subnet(member.subnet_id)?.segment;
         let uplink = self.uplink(member.subnet_id)?;
+        let snat = match self.spec.forwarding_mode {
+            ForwardingMode::Nat => self.snat_towards(member)?,
+            ForwardingMode::DsrL2 | ForwardingMode::DsrIpip => Addr::default(),
+        };
+        let record = MemberRecord {
+            segment,
+            ifindex: uplink.ifindex,
+            addr: addr(member.address),
+            snat,
+            port: Be16::new(member.port),
+            src_mac: uplink.mac,
+            lb: self.turn.places.index,
+            weight: 0,
+            mtu: 0,
+            flags: 0,
+            _pad: 0,
+        };
+        // What changes in place makes no other member of it.
+        let index = self.turn.member(pool.id, member.id, fingerprint(&record))?;
+        let record = MemberRecord {
+            weight: member.weight,
+            mtu: uplink.mtu,
+            flags: member_flags::NO_NEW_FLOWS,
+            ..record
+        };
+        self.maps.members.insert(u32::from(index), record);
+        Ok(MaglevMember {
+            addr: record.addr,
+            port: record.port,
+            weight: member.weight,
+            index,
+        })
+    }
+
+    fn snat_towards(&self, member: &MemberSpec) -> Result<Addr, Error> {
         let snat = self.spec.snat.iter().find(|port| {
             port.subnet_id == member.subnet_id && port.address.is_ipv4() == member.address.is_ipv4()
         });
@@ -327,27 +400,7 @@ impl Plan<'_> {
             subnet: member.subnet_id,
             member: member.address,
         })?;
-        let record = MemberRecord {
-            segment,
-            ifindex: uplink.ifindex,
-            addr: addr(member.address),
-            snat: addr(snat.address),
-            port: Be16::new(member.port),
-            src_mac: uplink.mac,
-            lb: self.turn.places.index,
-            weight: member.weight,
-            mtu: 0,
-            flags: 0,
-            _pad: 0,
-        };
-        let index = self.turn.member(pool.id, member.id, fingerprint(&record))?;
-        self.maps.members.insert(u32::from(index), record);
-        Ok(MaglevMember {
-            addr: record.addr,
-            port: record.port,
-            weight: member.weight,
-            index,
-        })
+        Ok(addr(snat.address))
     }
 
     fn vips(&mut self, ports: &BTreeMap<(u8, u16), u32>) -> Result<(), Error> {
@@ -381,6 +434,14 @@ impl Plan<'_> {
 struct Usable {
     primaries: Vec<MaglevMember>,
     backups: Vec<MaglevMember>,
+}
+
+const fn kind(mode: ForwardingMode) -> u32 {
+    match mode {
+        ForwardingMode::Nat => listener_kind::NAT,
+        ForwardingMode::DsrL2 => listener_kind::DSR_L2,
+        ForwardingMode::DsrIpip => listener_kind::DSR_IPIP,
+    }
 }
 
 /// A record with kind and owner alone.

@@ -8,7 +8,7 @@ use lb_common::{
     hash,
     maps::{
         ListenerRecord, address_kind, limits, listener_flags, listener_kind, maglev_slot_of,
-        vip_flags,
+        member_flags, vip_flags,
     },
 };
 use lb_model::{
@@ -190,6 +190,7 @@ fn facts() -> Facts {
         ifindex: u32::from(ifindex),
         mac: [2, 0, 0, 0, 0, ifindex],
         segment: u32::from(ifindex),
+        mtu: 1500,
     };
     let mut facts = Facts::default();
     for (network, n) in [(PUBLIC, 1), (PRIVATE, 2)] {

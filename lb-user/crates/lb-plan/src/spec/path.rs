@@ -12,7 +12,7 @@ use std::fmt;
 use lb_model::{
     defaults,
     enums::{ForwardingMode, L4Path, ListenerProtocol, PoolProtocol, SessionPersistenceType},
-    spec::ListenerPath,
+    spec::{ListenerPath, ListenerSpec, LoadBalancerSpec},
 };
 
 /// What the decision depends on.
@@ -180,6 +180,27 @@ pub fn decide(inputs: &PathInputs<'_>) -> PathReason {
         };
     }
     PathReason::Flows
+}
+
+/// The same for a listener of a specification: what the agent knows.
+#[must_use]
+pub fn decide_in(spec: &LoadBalancerSpec, listener: &ListenerSpec) -> PathReason {
+    let id = listener.default_pool_id;
+    let pool = spec.pools.iter().find(|pool| Some(pool.id) == id);
+    decide(&PathInputs {
+        protocol: listener.protocol,
+        timeout_tcp_inspect_ms: listener.timeout_tcp_inspect_ms,
+        timeout_member_connect_ms: listener.timeout_member_connect_ms,
+        pool: pool.map(|pool| PoolInputs {
+            protocol: pool.protocol,
+            tls_enabled: pool.tls.is_some(),
+            persistence: pool.session_persistence.as_ref().map(|kept| kept.kind),
+            members: Families::of(pool.members.iter().map(|member| member.address)),
+        }),
+        l4_path: spec.l4_path,
+        forwarding_mode: spec.forwarding_mode,
+        vips: &Families::of(spec.vips.iter().map(|vip| vip.address)),
+    })
 }
 
 /// Why a pool needs a proxy, when it does.

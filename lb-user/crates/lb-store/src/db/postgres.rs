@@ -24,14 +24,12 @@ const APPLICATION: &str = "lbaas";
 const TOOL: &str = "lbaas-tool";
 /// Settings of our connections. Limits that the database keeps for us, in milliseconds: a transaction
 /// that stands still, a row somebody else has, one statement.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "30000"),
     ("lock_timeout", "15000"),
     ("statement_timeout", "60000"),
     // Planned once for any values: to plan a list costs five times what it costs to run it.
     ("plan_cache_mode", "force_generic_plan"),
-    // A plan made while a table was small outlives that. There is an index for whatever is asked often.
-    ("enable_seqscan", "off"),
     // Nothing here runs long enough to be worth compiling.
     ("jit", "off"),
 ];

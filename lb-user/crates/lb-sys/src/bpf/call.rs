@@ -19,6 +19,8 @@ pub(super) const BPF_MAP_DELETE_ELEM: u32 = 3;
 pub(super) const BPF_MAP_GET_NEXT_KEY: u32 = 4;
 pub(super) const BPF_OBJ_PIN: u32 = 6;
 pub(super) const BPF_OBJ_GET: u32 = 7;
+pub(super) const BPF_PROG_TEST_RUN: u32 = 10;
+pub(super) const BPF_PROG_GET_FD_BY_ID: u32 = 13;
 pub(super) const BPF_MAP_GET_FD_BY_ID: u32 = 14;
 pub(super) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 pub(super) const BPF_MAP_LOOKUP_BATCH: u32 = 24;
@@ -93,6 +95,32 @@ pub(super) struct RawInfo {
     pub(super) value_size: u32,
     pub(super) max_entries: u32,
     pub(super) map_flags: u32,
+}
+
+/// The first fields of `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct RawLinkInfo {
+    pub(super) link_type: u32,
+    pub(super) id: u32,
+    pub(super) prog_id: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct RunAttr {
+    pub(super) prog_fd: u32,
+    pub(super) retval: u32,
+    pub(super) data_size_in: u32,
+    pub(super) data_size_out: u32,
+    pub(super) data_in: u64,
+    pub(super) data_out: u64,
+    pub(super) repeat: u32,
+    pub(super) duration: u32,
+    pub(super) ctx_size_in: u32,
+    pub(super) ctx_size_out: u32,
+    pub(super) ctx_in: u64,
+    pub(super) ctx_out: u64,
 }
 
 /// One bpf(2) call.
