@@ -326,7 +326,7 @@ async fn trailers_pass_from_http2_members_to_http2_clients() -> anyhow::Result<(
     let answer = response.into_body().collect().await?;
     let trailers = answer.trailers().cloned().unwrap_or_default();
     assert_eq!(
-        trailers.get("grpc-status").map(|it| it.as_bytes()),
+        trailers.get("grpc-status").map(http::HeaderValue::as_bytes),
         Some(&b"0"[..])
     );
     assert_eq!(answer.to_bytes(), "secret");
@@ -334,10 +334,31 @@ async fn trailers_pass_from_http2_members_to_http2_clients() -> anyhow::Result<(
     let (version, headers) = &heads[0];
     assert_eq!(*version, Version::HTTP_2);
     assert_eq!(
-        headers.get("te").map(|it| it.as_bytes()),
+        headers.get("te").map(http::HeaderValue::as_bytes),
         Some(&b"trailers"[..])
     );
     Ok(())
+}
+
+/// Asks over TLS with this certificate, and forges what only the load balancer may say.
+async fn ask(rig: &Rig, own: &Certificate, shown: Option<&CertificateSpec>) -> anyhow::Result<u16> {
+    let config = crate::tls::speaking(&[own], rustls::ALL_VERSIONS)?;
+    let config = match shown {
+        None => config.with_no_client_auth(),
+        Some(spec) => config.with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(spec.chain_pem.as_bytes())?],
+            PrivateKeyDer::from_pem_slice(spec.key_pem.expose().as_bytes())?,
+        )?,
+    };
+    let stream = TcpStream::connect(rig.at(PORT + 1)).await?;
+    let name = ServerName::try_from("one.test")?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    let mut client = Client::over(stream);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-SSL-Client-CN: forged\r\n\r\n";
+    client.send(request).await?;
+    Ok(client.answer().await?.code)
 }
 
 #[tokio::test]
@@ -370,25 +391,7 @@ async fn clients_are_asked_for_certificates_checked_and_told_of() -> anyhow::Res
     rig.spec.pools = vec![pool(1, &[member.address])];
     rig.spec.certificates = vec![own.spec.clone()];
     rig.apply().await?;
-    let ask = async |rig: &Rig, shown: Option<&CertificateSpec>| -> anyhow::Result<u16> {
-        let config = crate::tls::speaking(&[&own], rustls::ALL_VERSIONS)?;
-        let config = match shown {
-            None => config.with_no_client_auth(),
-            Some(spec) => config.with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(spec.chain_pem.as_bytes())?],
-                PrivateKeyDer::from_pem_slice(spec.key_pem.expose().as_bytes())?,
-            )?,
-        };
-        let stream = TcpStream::connect(rig.at(PORT + 1)).await?;
-        let name = ServerName::try_from("one.test")?;
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await?;
-        let request = "GET / HTTP/1.1\r\nHost: a\r\nX-SSL-Client-CN: forged\r\n\r\n";
-        let mut client = Client::over(stream);
-        client.send(request).await?;
-        Ok(client.answer().await?.code)
-    };
+    let ask = async |rig: &Rig, shown| ask(rig, &own, shown).await;
     let good = authority.signs("good", "client.test", 1)?;
     assert_eq!(ask(&rig, None).await?, 200);
     assert_eq!(ask(&rig, Some(&good)).await?, 200);
