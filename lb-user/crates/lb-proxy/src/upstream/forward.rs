@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     BadAnswer,
     /// 504.
     Timeout,
+    /// 408: the client does not go on with its body.
+    SlowClient,
 }
 
 impl Failure {
@@ -59,6 +61,7 @@ impl Failure {
             Self::NoMember => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::SlowClient => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -68,6 +71,7 @@ impl Failure {
             Self::NoMember => *b"SC",
             Self::BadAnswer => *b"SH",
             Self::Timeout => *b"sH",
+            Self::SlowClient => *b"cD",
         }
     }
 }
@@ -276,8 +280,14 @@ impl<'a> Exchange<'a> {
             self.make_http2(&mut request, chosen.key);
         }
         let sending = connection.sender.try_send_request(request);
-        let patience = self.listener.config.member_timeout;
-        let sent = within(patience, &progress, sending).await;
+        let config = &self.listener.config;
+        // In HTTP/1 the gate keeps the client's times.
+        let is_h2 = self.client.session.as_ref().is_some_and(|it| it.h2);
+        let times = (
+            config.member_timeout,
+            is_h2.then_some(config.client_timeout),
+        );
+        let sent = within(times, &progress, sending).await;
         let lease = Lease {
             connection,
             key: chosen.key,
@@ -288,19 +298,19 @@ impl<'a> Exchange<'a> {
             since,
         };
         match sent {
-            Some(Ok(response)) => {
+            Ok(Ok(response)) => {
                 let counters = &lease.busy.0.counters;
                 counters.answer_time.note(since.elapsed());
                 counters.answers.count(response.status());
                 self.answer(response, lease).map_err(Lost::Failed)
             }
-            Some(Err(error)) => {
+            Ok(Err(error)) => {
                 lease.abandon();
                 Err(lost(error, &lease))
             }
-            None => {
+            Err(failure) => {
                 lease.abandon();
-                Err(Lost::Failed(Failure::Timeout))
+                Err(Lost::Failed(failure))
             }
         }
     }
@@ -453,25 +463,27 @@ fn is_reset(error: &hyper::Error) -> bool {
 /// Waits for the head of an answer. The member's time runs while it is the member we wait for: not
 /// while its client still has to send.
 async fn within<T>(
-    patience: Duration,
+    (member, client): (Duration, Option<Duration>),
     progress: &Progress,
     sending: impl Future<Output = T>,
-) -> Option<T> {
+) -> Result<T, Failure> {
     let mut sending = pin!(sending);
     loop {
-        let from = if progress.awaits_client.get() {
-            Instant::now()
-        } else {
-            progress.last.get()
+        let last = progress.last.get();
+        let (deadline, failure) = match (progress.awaits_client.get(), client) {
+            (true, Some(client)) => (last + client, Failure::SlowClient),
+            (true, None) => (Instant::now() + member, Failure::Timeout),
+            (false, _) => (last + member, Failure::Timeout),
         };
-        let deadline = from + patience;
         if deadline <= Instant::now() {
-            return None;
+            return Err(failure);
         }
+        // What becomes of the body may change whom we wait for, and for how long.
+        let look = deadline.min(Instant::now() + client.unwrap_or(member));
         tokio::select! {
             biased;
-            output = &mut sending => return Some(output),
-            () = sleep_until(deadline) => {}
+            output = &mut sending => return Ok(output),
+            () = sleep_until(look) => {}
         }
     }
 }

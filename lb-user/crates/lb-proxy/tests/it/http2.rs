@@ -1,11 +1,11 @@
 //! HTTP/2 from clients: served like HTTP/1, and floods of frames that end their connection only.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{Request, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use lb_model::enums::{L7PolicyAction, ListenerProtocol};
@@ -123,6 +123,26 @@ async fn streams_go_through_the_same_policies_and_pools() -> anyhow::Result<()> 
     ] {
         assert!(first.contains(&format!("{line}\r\n")), "{line} in {first}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_given_up_and_the_others_go_on() -> anyhow::Result<()> {
+    let mut world = world().await?;
+    world.rig.spec.listeners[0].timeout_client_data_ms = 500;
+    world.rig.apply().await?;
+    world.member.behave(Behaviour::Echoes);
+    let stream = TokioIo::new(world.connect().await?);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+    lb_telemetry::task::spawn("test client", connection);
+    let never = futures_util::stream::pending::<Result<hyper::body::Frame<Bytes>, Infallible>>();
+    let stuck = StreamBody::new(never).boxed();
+    let stuck = sender.send_request(Request::post("https://one.test/").body(stuck)?);
+    let response = timeout(PATIENCE, stuck).await??;
+    assert_eq!(response.status(), 408);
+    let whole = Full::from("whole").boxed();
+    let whole = sender.send_request(Request::post("https://one.test/").body(whole)?);
+    assert_eq!(timeout(PATIENCE, whole).await??.status(), 200);
     Ok(())
 }
 
