@@ -168,7 +168,7 @@ impl<'a> Facts<'a> {
     /// Whether a header belongs to the member's connection alone.
     fn names(&self, name: &str) -> bool {
         let named = |token: &&[u8]| token.eq_ignore_ascii_case(name.as_bytes());
-        self.named.iter().any(|token| named(&token)) && !name.eq_ignore_ascii_case("content-length")
+        self.named.iter().any(named) && !name.eq_ignore_ascii_case("content-length")
     }
 }
 

@@ -66,7 +66,7 @@ impl Timer {
             Poll::Pending => self
                 .poll(until, cx)
                 .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 }

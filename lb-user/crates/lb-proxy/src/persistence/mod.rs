@@ -88,7 +88,9 @@ impl Source {
         let prefix = |mask: IpAddr| {
             ipnet::ip_mask_to_prefix(mask).or_else(|_no_mask| match mask {
                 // A prefix as Octavia writes it for IPv6.
-                IpAddr::V6(v6) => u8::try_from(v6.to_bits()).map_err(|_| ipnet::PrefixLenError),
+                IpAddr::V6(v6) => {
+                    u8::try_from(v6.to_bits()).map_err(|_large| ipnet::PrefixLenError)
+                }
                 IpAddr::V4(_) => Err(ipnet::PrefixLenError),
             })
         };

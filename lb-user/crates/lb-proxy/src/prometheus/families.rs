@@ -155,8 +155,8 @@ fn node(text: &mut Text, listeners: &[Series<Listener>], connections: u64) {
     let info = sysinfo();
     let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     // Fixed point, 16 bits.
-    let load = number(info.loads.first().copied().unwrap_or(0).into()) / 65_536.0;
-    let (total, free) = (number(info.totalram.into()), number(info.freeram.into()));
+    let load = number(info.loads.first().copied().unwrap_or(0)) / 65_536.0;
+    let (total, free) = (number(info.totalram), number(info.freeram));
     let of = |pick: fn(&Listener) -> u64| -> f64 {
         number(listeners.iter().map(|one| pick(&one.sums)).sum())
     };

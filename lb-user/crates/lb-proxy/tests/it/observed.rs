@@ -102,6 +102,18 @@ async fn metrics_say_what_clients_counted() -> anyhow::Result<()> {
         let expected = expected as f64;
         assert_eq!(value(&text, &series), Some(expected), "{series}\n{text}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_family_is_there_and_nothing_else_is_served() -> anyhow::Result<()> {
+    let member = Member::named("hello").await?;
+    let mut rig = Rig::serving(&[member.address]).await?;
+    rig.spec
+        .listeners
+        .push(listener(2, ListenerProtocol::Prometheus, PORT + 1, None));
+    rig.apply().await?;
+    let text = metrics(&rig).await?;
     let families = text.lines().filter(|line| line.starts_with("# TYPE "));
     let families: std::collections::BTreeSet<_> = families.collect();
     assert!(families.len() >= 140, "{}", families.len());

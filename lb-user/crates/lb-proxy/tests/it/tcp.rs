@@ -83,7 +83,7 @@ async fn bulk_arrives_whole_and_is_counted() -> anyhow::Result<()> {
     let client = TcpStream::connect(rig.at(PORT)).await?;
     let server = accept(&listener).await?;
     let bytes: Vec<u8> = (0..24_u32 << 20)
-        .map(|at| (at * 31 >> 7).to_le_bytes()[0])
+        .map(|at| ((at * 31) >> 7).to_le_bytes()[0])
         .collect();
     let (mut client_read, mut client_write) = client.into_split();
     let (mut server_read, mut server_write) = server.into_split();
@@ -101,7 +101,8 @@ async fn bulk_arrives_whole_and_is_counted() -> anyhow::Result<()> {
         server_read.read_to_end(&mut at_server),
         client_read.read_to_end(&mut at_client)
     );
-    (one?, other?);
+    one?;
+    other?;
     sending.await?.context("panicked")??;
     answering.await?.context("panicked")??;
     assert!(at_server == bytes && at_client == bytes);
