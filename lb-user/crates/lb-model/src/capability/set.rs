@@ -117,6 +117,10 @@ const DATA_PATH: &[Capability] = &[
     Capability::ProxySourceIp,
     Capability::ProxySourceIpPort,
     Capability::TcpInspect,
+    Capability::MemberBackup,
+    Capability::PersistenceSourceIp,
+    Capability::ConnectionLimit,
+    Capability::ListenerTcpProxied,
 ];
 
 /// What a host, or every host, can do.
