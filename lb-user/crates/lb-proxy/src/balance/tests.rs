@@ -1,3 +1,5 @@
+//! Which member is chosen.
+
 use std::sync::Arc;
 
 use lb_model::{
