@@ -63,6 +63,7 @@ mod reset;
 mod reverse;
 mod stats;
 mod steer;
+mod sweep;
 mod too_big;
 mod verdict;
 mod walk;
@@ -117,6 +118,16 @@ pub fn lb_xdp(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn lb_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+/// Run once by the agent: starts the sweep of the flow table, which then goes on by itself.
+#[xdp]
+pub fn lb_sweep(_ctx: XdpContext) -> u32 {
+    if sweep::start() == 0 {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_ABORTED
+    }
 }
 
 /// Ingress of the edge end of an amphora's veth.

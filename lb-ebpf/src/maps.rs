@@ -21,7 +21,7 @@ use lb_common::{
     packet::Transport,
 };
 
-use crate::{balance::Seek, walk::Packet};
+use crate::{balance::Seek, sweep::Sweep, walk::Packet};
 
 /// `BPF_F_MMAPABLE`: user space maps the values instead of asking for them. Maps of words have it, so
 /// that the agent's store is one 8-byte store; the kernel's copy for an update promises no such thing.
@@ -142,5 +142,7 @@ pub(crate) static REASONS: PerCpuArray<u64, { limits::REASONS as usize }> = PerC
 pub(crate) static EVENTS: RingBuf<Event, { limits::EVENT_BYTES as usize }> = RingBuf::new();
 #[btf_map]
 pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget, 2> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static SWEEP: Array<Sweep, 1> = Array::new();
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

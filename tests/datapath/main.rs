@@ -8,6 +8,8 @@ mod drain;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod frames;
 #[cfg(test)]
 mod icmp;

@@ -30,7 +30,7 @@ pub(crate) const MEMBER_PORT: u16 = 9000;
 /// Interface and segment that members are behind.
 const MEMBER_DEVICE: u32 = 55;
 pub(crate) const MEMBER_SEGMENT: u32 = 9;
-const DEVICE_MAC: [u8; 6] = [2, 0x0e, 0, 0, 0, 2];
+pub(crate) const DEVICE_MAC: [u8; 6] = [2, 0x0e, 0, 0, 0, 2];
 
 /// Members of `family`: their indices and weights.
 pub(crate) fn members(family: Family) -> [(u16, u32); 3] {
@@ -48,7 +48,7 @@ pub(crate) fn snat(family: Family) -> Addr {
     family.addr(2, 200)
 }
 
-fn member_mac(index: u16) -> [u8; 6] {
+pub(crate) fn member_mac(index: u16) -> [u8; 6] {
     [2, 0xbb, 0, 0, 0, u8::try_from(index % 256).unwrap()]
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
     Ok(Some(world))
 }
 
-fn fill_maglev(world: &World, slot: u32, members: &[(u16, u32)]) -> anyhow::Result<()> {
+pub(crate) fn fill_maglev(world: &World, slot: u32, members: &[(u16, u32)]) -> anyhow::Result<()> {
     let mut entries: Vec<_> = members
         .iter()
         .map(|(index, weight)| {
@@ -142,7 +142,7 @@ fn fill_maglev(world: &World, slot: u32, members: &[(u16, u32)]) -> anyhow::Resu
 }
 
 /// Sends a packet from the client's side.
-fn forward(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
+pub(crate) fn forward(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
     from_segment(world, SEGMENT, frame, Reason::NatForward)
 }
 

@@ -107,6 +107,11 @@ impl World {
             .context("no program")?
             .try_into()?;
         program.load().map_err(load_error)?;
+        let program: &mut Xdp = ebpf
+            .program_mut(names::PROGRAM_SWEEP)
+            .context("no program")?
+            .try_into()?;
+        program.load().map_err(load_error)?;
         let program: &mut SchedClassifier = ebpf
             .program_mut(names::PROGRAM_ANSWER)
             .context("no program")?
@@ -428,6 +433,20 @@ impl World {
             })?;
         }
         Ok(flows)
+    }
+
+    /// Starts the sweep of the flow table, as the agent does.
+    pub(crate) fn start_sweep(&self) -> anyhow::Result<()> {
+        let program: &Xdp = self
+            .ebpf
+            .program(names::PROGRAM_SWEEP)
+            .context("no program")?
+            .try_into()?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&[0; 64]);
+        let verdict = program.test_run(options)?.return_value;
+        anyhow::ensure!(verdict == XDP_PASS, "the sweep does not start: {verdict}");
+        Ok(())
     }
 
     /// Source ports in use.

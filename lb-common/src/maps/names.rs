@@ -44,6 +44,9 @@ pub const MEMBER_LIVE: &str = "MEMBER_LIVE";
 pub const LB_LIVE: &str = "LB_LIVE";
 /// ARRAY by load balancer index of [`super::live::LbShare`].
 pub const LB_SHARES: &str = "LB_SHARES";
+/// ARRAY\[1\] of the timer that sweeps the flow table, and where it is. Pinned, so that it goes on
+/// without an agent.
+pub const SWEEP: &str = "SWEEP";
 /// PERCPU_ARRAY by listener index of u64: turns of round robin.
 pub const TURNS: &str = "TURNS";
 /// PERCPU_ARRAY by member index of [`super::MemberCounters`].
@@ -66,6 +69,9 @@ pub const REASONS: &str = "REASONS";
 pub const EVENTS: &str = "EVENTS";
 /// XDP program on uplinks.
 pub const PROGRAM_XDP: &str = "lb_xdp";
+/// XDP program that starts the sweep of the flow table: run once (BPF_PROG_TEST_RUN) by who loads;
+/// returns XDP_PASS when it did.
+pub const PROGRAM_SWEEP: &str = "lb_sweep";
 /// TCX ingress program on the edge end of an amphora's veth.
 pub const PROGRAM_ANSWER: &str = "lb_answer";
 /// XDP program that passes everything: on a veth end whose peer sends by XDP_TX, which veth
