@@ -47,7 +47,7 @@ const fn words<V>(max_entries: u32) -> Shape {
 pub(super) type DevValue = [u32; 2];
 
 /// Every pinned map with its shape.
-pub(super) const PINNED: [(&str, Shape); 31] = [
+pub(super) const PINNED: [(&str, Shape); 32] = [
     (names::CONFIG, array::<Config>(1)),
     (names::SEGMENTS, words::<u64>(limits::IFINDEXES)),
     (
@@ -87,6 +87,8 @@ pub(super) const PINNED: [(&str, Shape); 31] = [
     (names::MEMBER_LIVE, words::<u64>(limits::MEMBERS)),
     (names::LB_LIVE, words::<LbLive>(limits::LOAD_BALANCERS)),
     (names::LB_SHARES, array::<LbShare>(limits::LOAD_BALANCERS)),
+    // A timer and two cursors.
+    (names::SWEEP, array::<[u64; 3]>(1)),
     (
         names::TURNS,
         shape::<u32, u64>(map_type::PERCPU_ARRAY, limits::LISTENERS, 0),

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{SchedClassifier, Xdp},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::maps::{
     Addr, Config, MAP_ABI,
@@ -19,6 +19,8 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::{Datapath, Doing as _, Error, View, aya, maps, object, pins};
 
+/// What a program returns that passes a packet.
+const XDP_PASS: u32 = 2;
 /// Source ports of XDP NAT: above the well-known ones, below none.
 const SNAT_PORTS: (u16, u16) = (10_000, 65_535);
 /// ICMP echoes and errors answered by one CPU in a second.
@@ -56,6 +58,8 @@ impl Datapath {
             .map_err(aya(|| "cannot load the XDP object".to_owned()))?;
         load::<Xdp, _>(&mut programs, names::PROGRAM_XDP, Xdp::load)?;
         load::<Xdp, _>(&mut programs, names::PROGRAM_PASS, Xdp::load)?;
+        load::<Xdp, _>(&mut programs, names::PROGRAM_SWEEP, Xdp::load)?;
+        start_sweep(&mut programs)?;
         load::<SchedClassifier, _>(&mut programs, names::PROGRAM_ANSWER, SchedClassifier::load)?;
         let datapath = Self {
             maps: View::of(&dir)?,
@@ -164,6 +168,26 @@ impl Datapath {
     pub fn remove(bpf_dir: &Path) -> Result<(), Error> {
         pins::remove(bpf_dir)
     }
+}
+
+/// Starts the sweep of the flow table, or takes the one over that runs: the timer calls this binary's
+/// program from now on.
+fn start_sweep(programs: &mut Ebpf) -> Result<(), Error> {
+    let doing = || "cannot start the sweep of the flow table".to_owned();
+    let name = names::PROGRAM_SWEEP;
+    let program = programs.program_mut(name).ok_or(Error::Missing(name))?;
+    let program = <&mut Xdp>::try_from(program).map_err(aya(doing))?;
+    let mut options = TestRunOptions::new();
+    // Any packet will do: it is not looked at.
+    options.data_in = Some(&[0; 64]);
+    let verdict = program.test_run(options).map_err(aya(doing))?.return_value;
+    if verdict == XDP_PASS {
+        return Ok(());
+    }
+    Err(Error::Io {
+        doing: doing(),
+        source: std::io::Error::other(format!("the program says {verdict}")),
+    })
 }
 
 fn load<P, L>(programs: &mut Ebpf, name: &'static str, load: L) -> Result<(), Error>
