@@ -121,6 +121,12 @@ const DATA_PATH: &[Capability] = &[
     Capability::PersistenceSourceIp,
     Capability::ConnectionLimit,
     Capability::ListenerTcpProxied,
+    Capability::ListenerHttps,
+    Capability::ListenerUdp,
+    Capability::PoolHttps,
+    Capability::PoolUdp,
+    Capability::FlowRoundRobin,
+    Capability::FlowLeastConnections,
 ];
 
 /// What a host, or every host, can do.

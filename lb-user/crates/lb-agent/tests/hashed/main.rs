@@ -5,11 +5,13 @@
 
 #[cfg(test)]
 mod tests {
+    mod balance;
+
     use std::{
         collections::BTreeMap,
         fs,
         io::{BufRead as _, BufReader, Write as _},
-        net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
+        net::{IpAddr, SocketAddr, TcpStream},
         path::PathBuf,
         time::Duration,
     };
@@ -439,68 +441,6 @@ mod tests {
                 in_use.members.len() >= 2,
                 "the one taken out is still in use"
             );
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn datagrams_are_taken_in_weighted_turns_and_answered() -> anyhow::Result<()> {
-        if !require_root("datagrams_are_taken_in_weighted_turns_and_answered")? {
-            return Ok(());
-        }
-        let mut world = World::new()?;
-        for family in families()? {
-            let mut spec = spec(&family)?;
-            spec.listeners[0].protocol = ListenerProtocol::Udp;
-            spec.pools[0].protocol = PoolProtocol::Udp;
-            spec.pools[0].lb_algorithm = LbAlgorithm::RoundRobin;
-            spec.pools[0].members[0].weight = 2;
-            world.carry(&spec)?;
-            let members = family
-                .servers
-                .map(|address| SocketAddr::new(address, PORT + 1));
-            for (number, member) in (0_u8..).zip(members) {
-                let socket =
-                    lb_sys::netns::run_in(world.topology.member(), || UdpSocket::bind(member))??;
-                socket.set_read_timeout(Some(LIMIT * 3))?;
-                std::thread::spawn(move || {
-                    let mut bytes = [0; 16];
-                    while let Ok((_, from)) = socket.recv_from(&mut bytes) {
-                        let _sent = socket.send_to(&[number], from);
-                    }
-                });
-            }
-            let vip = SocketAddr::new(family.vip, PORT);
-            let any: IpAddr = if vip.is_ipv4() { "0.0.0.0" } else { "::" }.parse()?;
-            let answers = world
-                .topology
-                .in_client(|| -> anyhow::Result<[usize; 2]> {
-                    let mut answers = [0; 2];
-                    for _ in 0..30 {
-                        let client = UdpSocket::bind(SocketAddr::new(any, 0))?;
-                        client.set_read_timeout(Some(LIMIT))?;
-                        client.connect(vip)?;
-                        let mut who = [0; 1];
-                        // The second packet of a flow goes where the first went.
-                        for _ in 0..2 {
-                            client.send(b"who")?;
-                            client.recv(&mut who)?;
-                        }
-                        answers[usize::from(who[0])] += 1;
-                    }
-                    Ok(answers)
-                })??;
-            ensure!(answers.iter().sum::<usize>() == 30);
-            // Exact on each CPU; a round that is not over may be off by a turn.
-            ensure!((17..=23).contains(&answers[0]), "{answers:?}");
-            let index = world.allocations.listener(spec.id, spec.listeners[0].id);
-            let counters = index.context("an index")?;
-            let counters = world.datapath()?.view().listener_counters(counters)?;
-            // IP length: header, UDP header, payload.
-            let header = if vip.is_ipv4() { 20 } else { 40 };
-            ensure!(counters.bytes_in == 60 * (header + 8 + 3), "{counters:?}");
-            ensure!(counters.bytes_out == 60 * (header + 8 + 1), "{counters:?}");
-            ensure!(counters.flows == 30, "{counters:?}");
         }
         Ok(())
     }
