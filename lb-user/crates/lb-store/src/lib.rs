@@ -33,6 +33,7 @@ pub mod network;
 mod notify;
 pub mod observed;
 mod orphan;
+mod owner;
 pub mod ports;
 mod quota;
 

@@ -10,10 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use lb_model::{
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
-    id::{
-        HealthMonitorId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId,
-        SecretId,
-    },
+    id::{LoadBalancerId, SecretId},
     quota::{Allowance, PerClass, QuotaClass},
     request::load_balancer::VipRequest,
     time::Timestamp,
@@ -380,50 +377,7 @@ impl Store {
             .await?;
         Ok(project)
     }
-
-    async fn owner(
-        &self,
-        sql: &'static str,
-        id: Uuid,
-    ) -> Result<Option<LoadBalancerId>, StoreError> {
-        let owner: Option<String> = query_scalar(sql)
-            .bind(id.to_string())
-            .fetch_optional(&self.inner.database.read)
-            .await?;
-        let parse = |text: String| text.parse().map_err(|_invalid| StoreError::Corrupt(text));
-        owner.map(parse).transpose()
-    }
 }
-
-macro_rules! owners {
-    ($($(#[$doc:meta])* $name:ident($id:ty) = $table:literal),+ $(,)?) => {
-        impl Store {$(
-            $(#[$doc])*
-            ///
-            /// # Errors
-            /// The database's.
-            pub async fn $name(&self, id: $id) -> Result<Option<LoadBalancerId>, StoreError> {
-                const SQL: &str = concat!("SELECT load_balancer_id FROM ", $table, " WHERE id = $1");
-                self.owner(SQL, id.0).await
-            }
-        )+}
-    };
-}
-
-owners!(
-    /// The load balancer a listener belongs to.
-    owner_of_listener(ListenerId) = "listeners",
-    /// The load balancer a pool belongs to.
-    owner_of_pool(PoolId) = "pools",
-    /// The load balancer a member belongs to.
-    owner_of_member(MemberId) = "members",
-    /// The load balancer a health monitor belongs to.
-    owner_of_monitor(HealthMonitorId) = "health_monitors",
-    /// The load balancer an L7 policy belongs to.
-    owner_of_policy(L7PolicyId) = "l7policies",
-    /// The load balancer an L7 rule belongs to.
-    owner_of_rule(L7RuleId) = "l7rules",
-);
 
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
 pub(crate) const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
