@@ -1,3 +1,5 @@
+//! Every algorithm over members in every state.
+
 //! Which member is chosen.
 
 use std::sync::Arc;

@@ -17,6 +17,9 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+/// Read at once while a head is waited for: more of a large body would only be copied.
+const FIRST_BYTES: usize = 16 << 10;
+
 /// A client's stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The socket, where nothing stands between.
@@ -78,7 +81,7 @@ pub(super) fn poll_read<S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let mut lent = buffer.borrow_mut();
-    let mut into = ReadBuf::new(&mut lent);
+    let mut into = ReadBuf::new(lent.get_mut(..FIRST_BYTES).unwrap_or_default());
     ready!(Pin::new(stream).poll_read(cx, &mut into))?;
     Poll::Ready(Ok(into.filled().len()))
 }
