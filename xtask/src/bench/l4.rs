@@ -22,9 +22,6 @@ use crate::{build, shell};
 
 #[derive(Debug, Args)]
 pub struct L4Args {
-    /// One JSON object a row instead of a table.
-    #[arg(long)]
-    json: bool,
     /// Measure nothing: load the program, pin it and wait for SIGINT or SIGTERM.
     #[arg(long, requires = "pin")]
     load_only: bool,
@@ -97,6 +94,14 @@ fn load_only(world: &World, dir: &std::path::Path, args: &L4Args) -> anyhow::Res
         args.mode.name()
     ));
     signals.forever().next();
+    // What became of the packets meanwhile: whether the path that was meant was the one measured.
+    for (reason, packets) in world
+        .reasons()?
+        .into_iter()
+        .filter(|(_, packets)| *packets != 0)
+    {
+        shell::say(&format!("{reason} {packets}"));
+    }
     std::fs::remove_file(&path)?;
     Ok(())
 }
