@@ -8,8 +8,8 @@
 //! configuration is never closed; nothing is locked or shared between workers on the request path;
 //! no head reaches a member that the strict gate has not read byte for byte.
 //!
-//! Left out for now: the PROXY protocol, access
-//! logs, TCP and UDP proxying. The API refuses what needs them.
+//! Left out for now: UDP proxying, handing descriptors to a new binary. The API refuses what needs
+//! what is not there.
 
 mod accept;
 mod balance;
