@@ -1,6 +1,11 @@
 //! Clients that create, change and delete load balancers all the time, and remember what they were
 //! promised.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test of real processes has no clock but the real one"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -145,7 +150,7 @@ impl Shared {
         self.promise(&id, Some(&name));
         self.counts.created.fetch_add(1, Ordering::Relaxed);
         let path = format!("{PATH}/{id}");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let name = format!("{name}-renamed");
             let body = json!({"loadbalancer": {"name": name}});
             let changed = self.ask_when_free(client, "PUT", &path, Some(&body))?;
@@ -153,7 +158,7 @@ impl Shared {
             self.promise(&id, Some(&name));
             self.counts.changed.fetch_add(1, Ordering::Relaxed);
         }
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             let path = format!("{path}?cascade=true");
             let deleted = self.ask_when_free(client, "DELETE", &path, None)?;
             // 404: the server that was replaced had done it, but could not say so.
@@ -199,7 +204,7 @@ impl Shared {
     ) -> anyhow::Result<Answer> {
         let begun = Instant::now();
         let [first, second] = self.servers;
-        let order = if client % 2 == 0 {
+        let order = if client.is_multiple_of(2) {
             [first, second]
         } else {
             [second, first]

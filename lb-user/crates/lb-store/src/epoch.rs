@@ -26,6 +26,7 @@ const GENERATION_BITS: u32 = 31;
 const BEGINNING: i64 = 1_577_836_800;
 /// The last epoch there is.
 const LAST: i64 = (1 << 32) - 1;
+const _: () = assert!(LAST << GENERATION_BITS > 0, "it fits a BIGINT");
 /// Events of one project in a second that an epoch leaves room for: numbers go on above any that was
 /// given in another history.
 const EVENT_BITS: u32 = 12;
@@ -129,6 +130,5 @@ mod tests {
         assert!(first > 0);
         assert!(next(&[0, first]) > first);
         assert_eq!(next(&[LAST - 1]), LAST);
-        assert!(LAST << GENERATION_BITS > 0, "it fits a BIGINT");
     }
 }

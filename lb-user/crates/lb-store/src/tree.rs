@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use lb_model::{
     enums::{ProvisioningStatus, Topology},
     fault::Fault,
-    id::{LoadBalancerId, SecretId},
+    id::LoadBalancerId,
     quota::{Allowance, PerClass, QuotaClass},
     request::load_balancer::VipRequest,
     time::Timestamp,
@@ -31,6 +31,7 @@ use crate::{
     lock::{Attempts, lock_row},
     ports::needed_ports,
     quota,
+    secret::consumer,
     sql::{NewRow, Reader},
     store::Store,
     vip::Vips,
@@ -388,9 +389,6 @@ const DELETED_AT_ONCE: usize = 128;
 const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
 const INSERT_TAG: &str =
     "INSERT INTO tags (resource_id, tag, ordinal, load_balancer_id) VALUES ($1, $2, $3, $4)";
-const DELETE_CONSUMER: &str = "DELETE FROM secret_consumers WHERE load_balancer_id = $1";
-const INSERT_CONSUMER: &str =
-    "INSERT INTO secret_consumers (load_balancer_id, secret_id) VALUES ($1, $2)";
 const FORGET_HEALTH: &str = "DELETE FROM member_health WHERE member_id IN (SELECT m.id \
      FROM members m JOIN health_monitors h ON h.pool_id = m.pool_id WHERE h.id IN (";
 
@@ -423,8 +421,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DELETE_TREE,
     DELETE_TAGS,
     INSERT_TAG,
-    DELETE_CONSUMER,
-    INSERT_CONSUMER,
 ];
 
 /// Those that end with a list.
@@ -498,7 +494,7 @@ pub(crate) async fn save(
         }
     }
     if old.secrets != new.secrets {
-        save_consumers(connection, owner, new.secrets.iter()).await?;
+        consumer::save(connection, owner, new.secrets.iter()).await?;
     }
     Ok(())
 }
@@ -535,25 +531,6 @@ async fn save_tags(
             .bind(tag)
             .bind(ordinal)
             .bind(owner.to_string())
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn save_consumers(
-    connection: &mut Connection,
-    owner: LoadBalancerId,
-    secrets: impl Iterator<Item = &SecretId> + Send,
-) -> Result<(), StoreError> {
-    query(DELETE_CONSUMER)
-        .bind(owner.to_string())
-        .execute(&mut *connection)
-        .await?;
-    for secret in secrets {
-        query(INSERT_CONSUMER)
-            .bind(owner.to_string())
-            .bind(secret.to_string())
             .execute(&mut *connection)
             .await?;
     }

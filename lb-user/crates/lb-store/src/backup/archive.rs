@@ -159,7 +159,7 @@ impl Reader {
     /// Says what is wrong with it.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         let mut whole = Self::begin(path)?;
-        while whole.next()?.is_some() {}
+        while whole.record()?.is_some() {}
         Self::begin(path)
     }
 
@@ -193,7 +193,7 @@ impl Reader {
                 "its format is {format}, this version reads format {FORMAT}"
             )));
         }
-        match reader.next()? {
+        match reader.record()? {
             Some((Head::Manifest(manifest), _)) => reader.manifest = manifest,
             _other => return Err(broken("it does not begin with what it is")),
         }
@@ -204,7 +204,7 @@ impl Reader {
     ///
     /// # Errors
     /// Says what is wrong with the file.
-    pub fn next(&mut self) -> Result<Option<(Head, Vec<u8>)>, BackupError> {
+    pub fn record(&mut self) -> Result<Option<(Head, Vec<u8>)>, BackupError> {
         let so_far = self.digest.clone();
         let (mut head_length, mut body_length) = ([0; 4], [0; 8]);
         self.take(&mut head_length)?;
@@ -318,9 +318,9 @@ mod tests {
         // Nothing else is left.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let mut reader = Reader::open(&path).unwrap();
-        let (_, body) = reader.next().unwrap().unwrap();
+        let (_, body) = reader.record().unwrap().unwrap();
         assert_eq!(body, b"private");
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.record().unwrap().is_none());
     }
 
     #[test]

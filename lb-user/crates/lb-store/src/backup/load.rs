@@ -135,7 +135,7 @@ async fn fill(
     let mut belongings = installation.belongings.clone();
     belongings.extend(installation.key());
     let mut ready = Vec::new();
-    while let Some((head, body)) = archive.next()? {
+    while let Some((head, body)) = archive.record()? {
         match head {
             Head::Rows { table, columns } => {
                 let known = tables.iter().find(|known| known.name == table);

@@ -9,6 +9,7 @@
 
 mod authority;
 mod bundle;
+pub(crate) mod consumer;
 mod container;
 mod copy;
 mod embedded;
@@ -74,6 +75,7 @@ pub fn reference(text: &str) -> Result<SecretId, SecretError> {
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<&'static str> {
     [
+        consumer::STATEMENTS,
         container::STATEMENTS,
         copy::STATEMENTS,
         embedded::STATEMENTS,

@@ -156,3 +156,31 @@ async fn a_database_that_comes_back_is_used_again_and_hints_were_missed() {
     };
     on(Engine::Postgres, body).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_not_deleted_while_a_listener_comes_to_use_it() {
+    let body = async {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = two(dir.path()).await;
+        let id = create(&first, "lb", &on_subnet(v4())).await.unwrap().id();
+        let secret = first
+            .put_secret(PROJECT, "n", b"private", "text/plain")
+            .await
+            .unwrap();
+        let mut transaction = first.begin_write().await.unwrap();
+        let uses = std::iter::once(&secret);
+        crate::secret::consumer::save(&mut transaction, id, uses)
+            .await
+            .unwrap();
+        let deleting = lb_telemetry::task::spawn("delete", {
+            let second = second.clone();
+            async move { second.delete_secret(PROJECT, secret).await }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!deleting.is_finished(), "it does not wait");
+        transaction.commit().await.unwrap();
+        let refused = deleting.await.unwrap().unwrap();
+        assert!(refused.is_err(), "it is in use: {refused:?}");
+    };
+    on(Engine::Postgres, body).await;
+}
