@@ -19,6 +19,7 @@
 //! then published by one 8-byte store of the word that points at it; it is not changed while
 //! published. `STEER`, `LATCH` and `NEIGHBOURS` entries are single words.
 
+mod addr;
 pub mod flow;
 pub mod limits;
 pub mod live;
@@ -26,103 +27,10 @@ pub mod names;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use self::addr::{Addr, Be16};
+
 /// Version of everything in this file. In the pin path; an agent never adopts another one.
 pub const MAP_ABI: u32 = 2;
-
-/// A 16-bit number in network order.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-)]
-#[repr(transparent)]
-pub struct Be16(pub [u8; 2]);
-
-impl Be16 {
-    /// From host order.
-    #[must_use]
-    pub const fn new(value: u16) -> Self {
-        Self(value.to_be_bytes())
-    }
-
-    /// In host order.
-    #[must_use]
-    pub const fn get(self) -> u16 {
-        u16::from_be_bytes(self.0)
-    }
-}
-
-/// An IPv6 address, or an IPv4 one as `::ffff:a.b.c.d`, in network order. Aligned so that the data
-/// path handles it as two words; no map type needs padding for that.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-)]
-#[repr(C, align(8))]
-pub struct Addr(pub [u8; 16]);
-
-impl Addr {
-    /// An IPv4 address.
-    #[must_use]
-    pub const fn v4(a: [u8; 4]) -> Self {
-        Self([
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3],
-        ])
-    }
-
-    /// An IPv6 address.
-    #[must_use]
-    pub const fn v6(a: [u8; 16]) -> Self {
-        Self(a)
-    }
-
-    /// From two words in the machine's order, as loaded from a packet.
-    #[must_use]
-    #[inline(always)]
-    pub const fn from_words(first: u64, second: u64) -> Self {
-        // Not by bytes: the bpf back end would keep sixteen of them.
-        zerocopy::transmute!([first, second])
-    }
-
-    /// As two words in the machine's order: for hashing, comparing and summing.
-    #[must_use]
-    #[inline(always)]
-    pub const fn words(&self) -> (u64, u64) {
-        let [first, second]: [u64; 2] = zerocopy::transmute!(*self);
-        (first, second)
-    }
-
-    /// Whether it stands for an IPv4 address.
-    #[must_use]
-    #[inline(always)]
-    pub const fn is_v4(&self) -> bool {
-        let (first, second) = self.words();
-        let prefix = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
-        let mask = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-        first == 0 && second & mask == prefix
-    }
-}
 
 /// Slots of a Maglev table: a prime.
 pub const MAGLEV_SLOTS: usize = 65_537;
@@ -131,11 +39,11 @@ pub const MAGLEV_SLOTS: usize = 65_537;
 pub const MAGLEV_VALUE_BYTES: usize = 131_088;
 /// Where in a table its number of turns is (u32 in the machine's order).
 ///
-/// - [`algorithm::HASH`]: ignored.
-/// - [`algorithm::ROUND_ROBIN`]: length of one round, i.e. the sum of the weights divided by their
+/// - By [`algorithm::HASH`] ignored.
+/// - By [`algorithm::ROUND_ROBIN`] the length of one round, i.e. the sum of the weights divided by their
 ///   greatest common divisor, at most [`MAGLEV_SLOTS`]. The round is written from slot 0 on and
 ///   repeated to the end of the table, so that every slot has a member.
-/// - [`algorithm::LEAST_CONNECTIONS`]: number of members, each once from slot 0 on, repeated to the
+/// - By [`algorithm::LEAST_CONNECTIONS`] the number of members, each once from slot 0 on, repeated to the
 ///   end of the table.
 pub const MAGLEV_TURNS_AT: usize = 131_080;
 

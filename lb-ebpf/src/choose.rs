@@ -152,7 +152,7 @@ extern "C" fn lb_least(index: u32, table: u32, avoid: u32) -> u32 {
 /// two paths for the verifier, and those of all turns multiply.
 #[inline(always)]
 fn is_below(a: u64, b: u64) -> u64 {
-    (opaque(a.wrapping_sub(b) as usize) as i64 >> 63) as u64
+    (opaque(a.wrapping_sub(b) as usize) as i64 >> 63).cast_unsigned()
 }
 
 #[inline(always)]
@@ -180,5 +180,5 @@ extern "C" fn lb_load(member: u32, avoid: u32) -> u64 {
         record.weight as u64
     };
     let active = live::active(load(count)) as u64;
-    (active << 8) / weight << 16 | member as u64 & 0xffff
+    ((active << 8) / weight) << 16 | (member as u64 & 0xffff)
 }

@@ -36,11 +36,8 @@ pub(crate) fn syn(index: u32, listener: &ListenerRecord, tick: u32) -> Result<()
     }
     let live = LISTENER_LIVE.get_ptr_mut(index).ok_or(Reason::BadRecord)?;
     // SAFETY: a live map value.
-    if takes(
-        unsafe { &raw mut (*live).syn },
-        listener.syn_per_second,
-        tick,
-    ) {
+    let bucket = unsafe { &raw mut (*live).syn };
+    if takes(bucket, listener.syn_per_second, tick) {
         Ok(())
     } else {
         Err(Reason::SynRate)

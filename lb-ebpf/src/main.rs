@@ -16,10 +16,6 @@
     reason = "packed words are taken apart, and helpers want narrow numbers"
 )]
 #![expect(
-    clippy::needless_borrows_for_generic_args,
-    reason = "keys and values by value would be copied to a stack of 512 bytes"
-)]
-#![expect(
     clippy::needless_pass_by_value,
     reason = "the signature of an entry point is aya's"
 )]

@@ -55,7 +55,7 @@ pub(crate) fn count_out(listener: u32, bytes: usize) {
 #[inline(always)]
 pub(crate) fn count_flow(listener: u32) {
     change(LISTENER_STATS.get_ptr_mut(listener), |counters| {
-        counters.flows += 1
+        counters.flows += 1;
     });
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn count_flow(listener: u32) {
 #[inline(always)]
 pub(crate) fn count_error(listener: u32) {
     change(LISTENER_STATS.get_ptr_mut(listener), |counters| {
-        counters.errors += 1
+        counters.errors += 1;
     });
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn count_member_out(member: u32, bytes: usize) {
 #[inline(always)]
 pub(crate) fn count_member_flow(member: u32) {
     change(MEMBER_STATS.get_ptr_mut(member), |counters| {
-        counters.flows += 1
+        counters.flows += 1;
     });
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn count_member_flow(member: u32) {
 #[inline(always)]
 pub(crate) fn count_member_error(member: u32) {
     change(MEMBER_STATS.get_ptr_mut(member), |counters| {
-        counters.errors += 1
+        counters.errors += 1;
     });
 }
 

@@ -63,9 +63,9 @@ extern "C" fn turn(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -> i32 
         let tick = tick(stats::now_ns());
         for _ in 0..BLOCKS {
             lb_sweep_block(next4, 0, tick);
-            next4 = next4.wrapping_add(1) & (config.flow4_mask * BLOCKS4_MIN | (BLOCKS4_MIN - 1));
+            next4 = next4.wrapping_add(1) & ((config.flow4_mask * BLOCKS4_MIN) | (BLOCKS4_MIN - 1));
             lb_sweep_block(next6, 1, tick);
-            next6 = next6.wrapping_add(1) & (config.flow6_mask * BLOCKS6_MIN | (BLOCKS6_MIN - 1));
+            next6 = next6.wrapping_add(1) & ((config.flow6_mask * BLOCKS6_MIN) | (BLOCKS6_MIN - 1));
         }
         ((*sweep).next4, (*sweep).next6) = (next4, next6);
         let _next = bpf_timer_start(&raw mut (*sweep).timer, PERIOD_NS, 0);

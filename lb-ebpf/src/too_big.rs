@@ -83,16 +83,16 @@ fn try_answer(ctx: &XdpContext, packet: &Packet, mtu: usize) -> Result<Verdict, 
 #[inline(always)]
 fn sum(run: Ptr, at: usize) -> u64 {
     // SAFETY: the caller's run has these bytes; the verifier checks.
-    unsafe {
+    let sum = unsafe {
         bpf_csum_diff(
             core::ptr::null_mut(),
             0,
             run.pointer(at),
             (ICMP_LEN + QUOTE) as u32,
             0,
-        ) as u64
-            & 0xffff_ffff
-    }
+        )
+    };
+    sum.cast_unsigned() & 0xffff_ffff
 }
 
 #[inline(always)]

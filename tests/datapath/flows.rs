@@ -1,6 +1,6 @@
 //! The flow table on its own, DSR, limits, and what a flow's end frees.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use lb_common::{
@@ -180,7 +180,7 @@ fn what_is_idle_is_forgotten_with_nobody_sending() -> anyhow::Result<()> {
     }
     assert_eq!(world.flows()?.len(), 2);
     world.start_sweep()?;
-    let begin = Instant::now();
+    let begin = tokio::time::Instant::now();
     while !world.flows()?.is_empty() {
         ensure!(
             begin.elapsed() < Duration::from_secs(30),

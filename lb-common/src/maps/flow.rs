@@ -142,14 +142,14 @@ impl Word {
     #[must_use]
     #[inline(always)]
     pub const fn state(self) -> u8 {
-        (self.0 >> 48) as u8 & 0xf
+        (self.0 >> 48 & 0xf) as u8
     }
 
     /// Goes up with every flow that gets the slot.
     #[must_use]
     #[inline(always)]
     pub const fn generation(self) -> u8 {
-        (self.0 >> 52) as u8 & 0xf
+        (self.0 >> 52 & 0xf) as u8
     }
 
     /// Low bits of the VIP's index in `ADDRESS_RECORDS`: listeners of several VIPs tell them apart.

@@ -289,7 +289,7 @@ mod tests {
             certificates: vec![CertificateSpec {
                 id: "reference".to_owned(),
                 chain_pem: String::new(),
-                key_pem: lb_model::secret::Secret::new("PRIVATE".to_owned()),
+                key_pem: Secret::new("PRIVATE".to_owned()),
                 hosts: Vec::new(),
                 ocsp: None,
             }],

@@ -52,6 +52,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one whole state of the maps")]
     fn some_maps() -> DesiredMaps {
         let vip = Addr::v4([192, 0, 2, 7]);
         let member = MemberRecord {

@@ -183,7 +183,7 @@ fn told(
     }
     let mut add = |line: std::fmt::Arguments<'_>| {
         // Writing to a string cannot fail.
-        drop(text.write_fmt(line));
+        let _never = text.write_fmt(line);
     };
     for policy in &explained.policies {
         let verdict = match policy.verdict {

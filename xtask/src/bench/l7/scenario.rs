@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// One scenario.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub name: &'static str,
     pub mode: Mode,

@@ -51,7 +51,6 @@ mod tests {
     const SEED: u64 = 0x0123_4567_89ab_cdef;
     const LIMIT: Duration = Duration::from_secs(2);
     const CONNECTIONS: usize = 60;
-    /// Longer than a closing flow is kept, in nanoseconds.
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
@@ -470,9 +469,9 @@ mod tests {
             ensure!(live::active(view.flows_of_listener(index)) == 1);
             ensure!(view.in_use().listeners.contains(&index));
             drop(open);
-            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
             while live::active(view.flows_of_listener(index)) != 0 {
-                ensure!(std::time::Instant::now() < deadline, "{:?}", flows());
+                ensure!(tokio::time::Instant::now() < deadline, "{:?}", flows());
                 std::thread::yield_now();
             }
         }

@@ -1,11 +1,6 @@
 //! Each kind of check against a member that passes and one that does not.
 
-use std::{
-    net::SocketAddr,
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, process::Command, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use lb_probe::{
@@ -46,7 +41,7 @@ async fn a_datagram_passes_unless_it_is_refused() -> anyhow::Result<()> {
             .await
             .context("silence is no refusal")?;
         drop(member);
-        let begun = Instant::now();
+        let begun = tokio::time::Instant::now();
         let refused = checked(&Check::UdpConnect, &at).await;
         assert!(matches!(refused, Err(CheckError::Io(_))), "{refused:?}");
         assert!(begun.elapsed() < TIMEOUT / 2, "a refusal is not waited out");
@@ -131,7 +126,13 @@ fn in_namespace(
 ) -> anyhow::Result<()> {
     if !std::fs::read_to_string("/proc/self/status")?.contains("\nUid:\t0\t0\t0\t0\n") {
         assert!(std::env::var_os("LBAAS_TEST_REQUIRE_ROOT").is_none());
-        eprintln!("SKIPPED: needs root");
+        #[expect(
+            clippy::print_stderr,
+            reason = "who runs the tests must see what was not tried"
+        )]
+        {
+            eprintln!("SKIPPED: needs root");
+        }
         return Ok(());
     }
     let name = format!("lbprobe-{}-{name}", std::process::id());
@@ -191,8 +192,14 @@ fn sctp_member(is_v6: bool, kind: u8) -> anyhow::Result<()> {
             else {
                 continue;
             };
-            let mut answer = vec![init[2], init[3], init[0], init[1]];
-            answer.extend_from_slice(&init[16..20]);
+            let (Some([from_port @ .., _, _]), Some([_, _, to_port @ ..]), Some(tag)) = (
+                init.first_chunk::<4>(),
+                init.first_chunk::<4>(),
+                init.get(16..20),
+            ) else {
+                continue;
+            };
+            let mut answer = [to_port, from_port, tag].concat();
             answer.extend([0; 4]);
             answer.extend([kind, 0, 0, 4]);
             let _sent = socket.send_to(&answer, from).await;

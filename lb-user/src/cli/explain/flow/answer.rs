@@ -10,7 +10,7 @@ use lb_common::maps::{AddressRecord, ListenerRecord, address_kind, listener_kind
 use lb_model::{id::LoadBalancerId, spec::LoadBalancerSpec};
 use lb_plan::{
     datapath::{Allocations, DesiredMaps},
-    spec::decide_in,
+    spec::{PathReason, decide_in},
 };
 use serde_json::{Map, Value, json};
 
@@ -109,7 +109,7 @@ fn listener_row(
         "id": owner.map(|(_, id)| id),
         "kind": kind(record.kind),
         "path": if record.kind == listener_kind::STEER { "amphora" } else { "xdp" },
-        "why": why.map(|why| why.name()),
+        "why": why.map(PathReason::name),
         "because": why.map(|why| why.to_string()),
         "algorithm": algorithm_of(record),
     })

@@ -94,10 +94,10 @@ fn the_least_connected_member_is_taken_up_to_the_limit() -> anyhow::Result<()> {
         );
         ensure!(world.count(Reason::ConnectionLimit)? > 0);
         held.truncate(3);
-        let deadline = std::time::Instant::now() + LIMIT * 4;
+        let deadline = tokio::time::Instant::now() + LIMIT * 4;
         while world.topology.in_client(|| Held::open(to))?.is_err() {
             ensure!(
-                std::time::Instant::now() < deadline,
+                tokio::time::Instant::now() < deadline,
                 "the count goes down again"
             );
         }
