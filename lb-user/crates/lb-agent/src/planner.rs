@@ -12,7 +12,7 @@ use lb_model::{
     spec::LoadBalancerSpec,
 };
 use lb_plan::datapath::{
-    Allocations, DesiredMaps, Facts, Health, InUse, Uplink, diff, host, load_balancer,
+    Allocations, DesiredMaps, Facts, Health, InUse, Uplink, clear_freed, diff, host, load_balancer,
 };
 
 use crate::{
@@ -144,18 +144,30 @@ impl Planner {
         disk.put_allocations(&self.allocations)
     }
 
-    /// Frees places that were given up and that no flow names, when nothing changed since
-    /// `version`.
-    pub(crate) fn reclaim(&mut self, disk: &Disk, version: u64, in_use: &InUse) -> Result<()> {
+    /// Frees places that were given up and that no flow names, and clears the records that stayed
+    /// for those flows, when nothing changed since `version`.
+    pub(crate) async fn reclaim(
+        &mut self,
+        disk: &Disk,
+        version: u64,
+        in_use: &InUse,
+    ) -> Result<()> {
         if self.version != version {
             return Ok(());
         }
         let mut next = self.allocations.clone();
-        next.reclaim(in_use);
-        if next != self.allocations {
-            disk.put_allocations(&next)?;
-            self.allocations = next;
+        let freed = next.reclaim(in_use);
+        if next == self.allocations {
+            return Ok(());
         }
+        disk.put_allocations(&next)?;
+        self.allocations = next;
+        let writes = clear_freed(&freed);
+        let datapath = Arc::clone(&self.datapath);
+        // A record that stays after a failure is overwritten by the next owner of its index.
+        tokio::task::spawn_blocking(move || datapath.apply(&writes))
+            .await
+            .map_err(|error| Error::Other(error.to_string()))??;
         Ok(())
     }
 

@@ -141,7 +141,7 @@ async fn reclaim_once(host: &Host) -> Result<()> {
         .await
         .map_err(|error| Error::Other(error.to_string()))?;
     let mut planner = host.planner.lock().await;
-    planner.reclaim(&host.disk, version, &in_use)
+    planner.reclaim(&host.disk, version, &in_use).await
 }
 
 /// Removes everything an agent of this configuration ever made on this host: amphorae, namespaces,

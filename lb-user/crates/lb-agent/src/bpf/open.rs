@@ -14,7 +14,7 @@ use lb_common::maps::{
     flow::{self, Block4, Block6, Reverse},
     limits, names,
 };
-use lb_plan::datapath::{DesiredMaps, diff};
+use lb_plan::datapath::{DesiredMaps, Freed, clear_freed, diff};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::{Datapath, Doing as _, Error, View, aya, maps, object, pins};
@@ -145,7 +145,8 @@ impl Datapath {
 
     /// Empties every map but the counters.
     fn clear(&self) -> Result<(), Error> {
-        self.apply(&diff(&self.read()?, &DesiredMaps::default()))?;
+        let found = self.read()?;
+        self.apply(&diff(&found, &DesiredMaps::default()))?;
         for load_balancer in 0..limits::LOAD_BALANCERS {
             self.forget_steer(load_balancer)?;
         }
@@ -153,7 +154,12 @@ impl Datapath {
             self.set_neighbour(member, None)?;
         }
         self.forget_heartbeats()?;
-        self.clear_flows()
+        self.clear_flows()?;
+        // These stayed for flows, which are no more.
+        self.apply(&clear_freed(&Freed {
+            members: found.members.into_keys().collect(),
+            address_records: found.address_records.into_keys().collect(),
+        }))
     }
 
     pub(super) fn programs(&self) -> MutexGuard<'_, Ebpf> {

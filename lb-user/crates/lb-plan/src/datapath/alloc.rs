@@ -113,6 +113,15 @@ pub struct InUse {
     pub load_balancers: BTreeSet<u32>,
 }
 
+/// What [`Allocations::reclaim`] freed of the records that outlive their object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// In `MEMBERS`.
+    pub members: BTreeSet<u32>,
+    /// In `ADDRESS_RECORDS`.
+    pub address_records: BTreeSet<u32>,
+}
+
 impl Allocations {
     /// None yet. `hash_seed` is random: it keeps others from aiming at one bucket.
     #[must_use]
@@ -244,20 +253,27 @@ impl Allocations {
     }
 
     /// Frees what was given up and is not `in_use`. To be called with what a sweep of the flows
-    /// found, when the sweep began after the removals were written.
-    pub fn reclaim(&mut self, in_use: &InUse) {
+    /// found, when the sweep began after the removals were written. What is freed is to be cleared in
+    /// the maps ([`super::clear_freed`]).
+    pub fn reclaim(&mut self, in_use: &InUse) -> Freed {
         let named = |index: &u32| in_use.load_balancers.contains(index);
         self.load_balancer_indices.reclaim(|index| named(&index));
         self.retired_records.retain(|_, owner| named(owner));
-        self.address_records
+        let address_records = self
+            .address_records
             .reclaim(|record| self.retired_records.contains_key(&record));
         self.amphorae.reclaim(|_| false);
         self.maglev.reclaim(|_| false);
         self.ports.reclaim();
         self.listeners
             .reclaim(|index| in_use.listeners.contains(&index));
-        self.members
+        let members = self
+            .members
             .reclaim(|index| in_use.members.contains(&index));
+        Freed {
+            members,
+            address_records,
+        }
     }
 }
 

@@ -12,8 +12,8 @@
 //! the old one.
 //!
 //! Flows outlive what they name: a member's record, and that of a VIP, stays when the object is gone,
-//! the member's marked so that it gets no new flows. Its index goes to another only when no flow
-//! names it ([`super::Allocations::reclaim`]), and then it is overwritten.
+//! the member's marked so that it gets no new flows. It goes, and its index may go to another, when no
+//! flow names it any more ([`super::Allocations::reclaim`], [`clear_freed`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use lb_common::maps::{
     live::LbShare, member_flags,
 };
 
-use super::{Cidr, DesiredMaps, MaglevTable};
+use super::{Cidr, DesiredMaps, Freed, MaglevTable};
 
 /// One write. `None` clears the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +160,21 @@ pub fn diff(old: &DesiredMaps, new: &DesiredMaps) -> Vec<MapWrite> {
     withdraw(old, new, &mut writes);
     remove_records(old, new, &mut writes);
     writes
+}
+
+/// The writes that clear records whose index was freed: nothing names them any more.
+#[must_use]
+pub fn clear_freed(freed: &Freed) -> Vec<MapWrite> {
+    let members = freed.members.iter().map(|index| MapWrite::Member {
+        index: *index,
+        record: None,
+    });
+    let addresses = freed.address_records.iter();
+    let addresses = addresses.map(|index| MapWrite::AddressRecord {
+        index: *index,
+        record: None,
+    });
+    members.chain(addresses).collect()
 }
 
 fn add_records(old: &DesiredMaps, new: &DesiredMaps, writes: &mut Vec<MapWrite>) {

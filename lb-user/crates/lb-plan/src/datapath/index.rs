@@ -57,11 +57,13 @@ impl Indices {
         self.retired.insert(index);
     }
 
-    /// Frees what is retired and not `in_use`.
-    pub(super) fn reclaim(&mut self, in_use: impl Fn(u32) -> bool) {
-        let (keep, free) = self.retired.iter().partition(|index| in_use(**index));
+    /// Frees what is retired and not `in_use`, and says what that was.
+    pub(super) fn reclaim(&mut self, in_use: impl Fn(u32) -> bool) -> BTreeSet<u32> {
+        let (keep, free): (_, BTreeSet<u32>) =
+            self.retired.iter().partition(|index| in_use(**index));
         self.retired = keep;
-        self.free.extend::<BTreeSet<u32>>(free);
+        self.free.extend(&free);
+        free
     }
 
     /// Those given up and not yet free.

@@ -21,8 +21,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use alloc::{Allocations, InUse};
-pub use diff::{MapWrite, diff};
+pub use alloc::{Allocations, Freed, InUse};
+pub use diff::{MapWrite, clear_freed, diff};
 pub use facts::{Facts, Health, Uplink, Veth};
 pub use maglev::{MaglevMember, MaglevTable};
 pub use maps::{Cidr, DesiredMaps};

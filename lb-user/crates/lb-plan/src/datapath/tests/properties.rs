@@ -188,7 +188,11 @@ proptest! {
                 prop_assert_eq!(&without_left(&own, maps)?, maps, "told apart by owner");
             }
             if reclaim {
-                allocations.reclaim(&InUse::default());
+                let freed = allocations.reclaim(&InUse::default());
+                for step in clear_freed(&freed) {
+                    write(&mut kernel, &step);
+                }
+                prop_assert_eq!(&kernel, &wanted, "no flow names what is gone");
             }
         }
         let text = serde_json::to_string(&allocations).expect("JSON");
