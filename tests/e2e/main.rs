@@ -5,6 +5,7 @@ mod addresses;
 mod change;
 mod from_disk;
 mod link;
+mod look;
 mod openstack;
 mod refusals;
 mod removal;
