@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use lb_common::{
     maps::{
-        ListenerRecord, algorithm, listener_kind,
+        ListenerRecord, MemberRecord, SEGMENT_TX, algorithm, listener_kind,
         live::{self, ListenerLive},
-        maglev_slots, names,
+        maglev_slots, names, segment_word,
     },
     packet::tcp_flags,
     reason::Reason,
@@ -16,7 +16,7 @@ use lb_common::{
 use super::{
     frames::{Family, Frame},
     nat::{self, PORT, forward, listener, member_addr, members},
-    world::{LB, World, XDP_REDIRECT},
+    world::{INGRESS, LB, SEGMENT, World, XDP_REDIRECT, XDP_TX},
 };
 
 /// The NAT world with its TCP listeners changed.
@@ -121,6 +121,41 @@ fn link_address_alone_changes_under_l2() -> anyhow::Result<()> {
             .map(|(index, _)| nat::member_mac(index))
             .into();
         assert!(macs.iter().any(|mac| *mac == out.bytes[..6]));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_leaves_where_it_came_in_is_returned_where_the_device_can() -> anyhow::Result<()> {
+    let Some(world) = world("return", |record| record.kind = listener_kind::DSR_L2)? else {
+        return Ok(());
+    };
+    world.set(
+        names::SEGMENTS,
+        INGRESS,
+        &(segment_word(SEGMENT) | SEGMENT_TX),
+    )?;
+    for family in Family::BOTH {
+        let syn = Frame::syn(family, PORT).build()?;
+        let out = world.xdp(&syn)?;
+        let elsewhere = (XDP_REDIRECT, Reason::DsrForward);
+        assert_eq!(
+            (out.verdict, out.reason),
+            elsewhere,
+            "members are behind another"
+        );
+        for (index, _) in members(family) {
+            let index = u32::from(index);
+            let known: Option<MemberRecord> = world.get(names::MEMBERS, &index.to_ne_bytes())?;
+            let known = known.context("a member")?;
+            let moved = MemberRecord {
+                ifindex: INGRESS,
+                ..known
+            };
+            world.set(names::MEMBERS, index, &moved)?;
+        }
+        let out = world.xdp(&syn)?;
+        assert_eq!((out.verdict, out.reason), (XDP_TX, Reason::DsrForward));
     }
     Ok(())
 }

@@ -206,6 +206,8 @@ impl Planner {
                 mac: link.mac,
                 segment: *self.segments.get(&network)?,
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+                // Every driver with XDP has XDP_TX; a veth loses it without a program on its peer.
+                returns: link.hardware,
             };
             Some((network, uplink))
         });

@@ -233,6 +233,7 @@ mod tests {
                         mac: lb_sys::iface::mac(name)?,
                         segment: 1 + u32::from(member),
                         mtu: 1500,
+                        returns: false,
                     })
                 })?;
                 self.facts.uplinks.insert(network(member), uplink);

@@ -33,6 +33,8 @@ pub struct Uplink {
     pub segment: u32,
     /// Largest IP packet that leaves by it; 0: not known.
     pub mtu: u16,
+    /// Its driver sends back what XDP returns with XDP_TX.
+    pub returns: bool,
 }
 
 /// The veth of an amphora in one network.

@@ -9,8 +9,8 @@ use lb_common::{
     hash,
     maps::{
         Addr, AddressRecord, AmphoraRecord, AnswerRecord, Be16, ListenerRecord, MemberRecord,
-        address_kind, listener_flags, listener_kind, live::LbShare, maglev_slots, member_flags,
-        port_word, segment_word, vip_flags,
+        SEGMENT_TX, address_kind, listener_flags, listener_kind, live::LbShare, maglev_slots,
+        member_flags, port_word, segment_word, vip_flags,
     },
 };
 use lb_model::{
@@ -33,7 +33,10 @@ pub fn host(facts: &Facts) -> DesiredMaps {
         segments: facts
             .uplinks
             .values()
-            .map(|uplink| (uplink.ifindex, segment_word(uplink.segment)))
+            .map(|uplink| {
+                let returns = if uplink.returns { SEGMENT_TX } else { 0 };
+                (uplink.ifindex, segment_word(uplink.segment) | returns)
+            })
             .collect(),
         devs: facts
             .uplinks

@@ -191,6 +191,7 @@ fn facts() -> Facts {
         mac: [2, 0, 0, 0, 0, ifindex],
         segment: u32::from(ifindex),
         mtu: 1500,
+        returns: ifindex == 2,
     };
     let mut facts = Facts::default();
     for (network, n) in [(PUBLIC, 1), (PRIVATE, 2)] {
@@ -475,4 +476,17 @@ fn a_full_host_refuses_and_takes_again_after_reclaim() {
     );
     allocations.reclaim(&InUse::default());
     assert_eq!(try_more(&mut allocations), Ok(()));
+}
+
+#[test]
+fn only_an_uplink_that_returns_packets_is_told_to() {
+    let segments = host(&facts()).segments;
+    let expected = [
+        (1, lb_common::maps::segment_word(1)),
+        (
+            2,
+            lb_common::maps::segment_word(2) | lb_common::maps::SEGMENT_TX,
+        ),
+    ];
+    assert_eq!(segments, expected.into());
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, os::fd::RawFd};
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::{ENODEV, Netlink, absent_is_fine, netlink_error};
@@ -26,6 +28,8 @@ pub struct Link {
     pub carrier: bool,
     /// Number of the other end of a veth, in that end's namespace.
     pub peer: Option<u32>,
+    /// A device's own driver is behind it, not a kind that the kernel makes (veth, bond, bridge).
+    pub hardware: bool,
 }
 
 impl Link {
@@ -41,6 +45,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::LowerUp),
             peer: None,
+            hardware: true,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -49,6 +54,10 @@ impl Link {
                     link.mac = mac.as_slice().try_into().unwrap_or_default();
                 }
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::LinkInfo(infos) => {
+                    let made = |info: &LinkInfo| matches!(info, LinkInfo::Kind(_));
+                    link.hardware = !infos.iter().any(made);
+                }
                 LinkAttribute::Link(peer) => link.peer = Some(*peer),
                 _ => {}
             }
