@@ -118,6 +118,8 @@ async fn carry(config: &AgentConfig, spec: &LoadBalancerSpec) -> anyhow::Result<
     let netlink = Netlink::here()?;
     let mut sysctls = Sysctls::open(config.state_dir.join("sysctls.json"))?;
     let uplinks = Uplinks::prepare(config, &netlink, &mut sysctls).await?;
+    // A veth without a program on its peer loses what XDP returns.
+    anyhow::ensure!(uplinks.all().iter().all(|link| !link.hardware));
     let mut addresses = Addresses::prepare(&netlink).await?;
     addresses.apply(&netlink, &uplinks, spec).await?;
     for amphora in &spec.amphorae {
