@@ -27,6 +27,7 @@ use crate::{
     log,
     persistence::Learned,
     tcp::Pipes,
+    tls,
     upstream::IdleConnections,
     view::View,
 };
@@ -125,6 +126,7 @@ pub(crate) fn start(
         .name(format!("worker-{index}"))
         .spawn(move || {
             let _ended = Ended { index, ended };
+            tls::warm_up();
             let worker = Rc::new(Worker {
                 index,
                 view: RefCell::default(),

@@ -35,6 +35,14 @@ pub(crate) use server::{Made, server_config};
 pub(crate) use session::{ClientCertificate, Session, no_certificate};
 pub(crate) use tickets::Seed;
 
+/// Seeds the random numbers of this thread. A worker's first handshake would, which takes long enough
+/// (from jitter of the processor's clock: 100 ms in an unoptimised build) that the heartbeat is missed.
+pub(crate) fn warm_up() {
+    if ::aws_lc_rs::rand::fill(&mut [0]).is_err() {
+        tracing::warn!("no random numbers yet; TLS handshakes will fail until there are");
+    }
+}
+
 /// HTTP/2, as ALPN names it.
 pub(crate) const H2: &[u8] = b"h2";
 
