@@ -1,5 +1,10 @@
 //! What an operator sees of the data path of a live agent: `lbaas bpf` and `lbaas explain flow`.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a field that is not there is null, and the comparison says so"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, ensure};

@@ -84,8 +84,8 @@ async fn one_bad_leaf_leaves_nothing_behind() {
             400,
         ),
         (
-            "/loadbalancer/listeners/0/default_pool/members/0",
-            json!({"address": "192.0.2.201", "protocol_port": 80, "request_sriov": true}),
+            "/loadbalancer/listeners/1",
+            json!({"name": "listener2", "protocol": "SCTP", "protocol_port": 8080}),
             501,
         ),
     ] {
