@@ -299,14 +299,6 @@ fn spec(
         })
     };
     Ok(LoadBalancerSpec {
-        id: Uuid::new_v4().into(),
-        project_id: "test".to_owned(),
-        generation: 1,
-        enabled: true,
-        topology,
-        failover_count: 0,
-        forwarding_mode: Default::default(),
-        l4_path: Default::default(),
         vips: vec![vip(v4.id, VIP_V4)?, vip(v6.id, VIP_V6)?],
         amphorae: (1..=count).map(amphora).collect::<anyhow::Result<_>>()?,
         snat: vec![port(inner.id, "203.0.113.99")?],
@@ -315,8 +307,8 @@ fn spec(
             listener(ListenerProtocol::Tcp, 7000, ListenerPath::Xdp, &tcp),
         ],
         pools: vec![http, tcp],
-        certificates: Vec::new(),
         subnets: vec![v4, v6, inner],
+        ..LoadBalancerSpec::new(Uuid::new_v4().into(), topology)
     })
 }
 
@@ -326,25 +318,12 @@ fn pool(
     port: u16,
     subnet_id: SubnetId,
 ) -> PoolSpec {
-    let members = SERVERS_V4.iter().map(|address| MemberSpec {
-        id: Uuid::new_v4().into(),
-        address: IpAddr::V4(*address),
-        port,
-        weight: 1,
-        backup: false,
-        subnet_id,
-        monitor_address: None,
-        monitor_port: None,
-        last_known_up: None,
+    let members = SERVERS_V4.iter().map(|address| {
+        MemberSpec::new(Uuid::new_v4().into(), IpAddr::V4(*address), port, subnet_id)
     });
     PoolSpec {
-        id: Uuid::new_v4().into(),
-        protocol,
-        lb_algorithm,
         members: members.collect(),
-        health_monitor: None,
-        session_persistence: None,
-        tls: None,
+        ..PoolSpec::new(Uuid::new_v4().into(), protocol, lb_algorithm)
     }
 }
 
@@ -355,21 +334,8 @@ fn listener(
     pool: &PoolSpec,
 ) -> ListenerSpec {
     ListenerSpec {
-        id: ListenerId(Uuid::new_v4()),
-        protocol,
-        port,
         path,
-        connection_limit: None,
-        allowed_cidrs: Vec::new(),
-        default_certificate: None,
-        sni_certificates: Vec::new(),
-        insert_headers: Vec::new(),
-        timeout_client_data_ms: 50_000,
-        timeout_member_connect_ms: 5_000,
-        timeout_member_data_ms: 50_000,
-        timeout_tcp_inspect_ms: 0,
-        tls: Default::default(),
         default_pool_id: Some(pool.id),
-        l7policies: Vec::new(),
+        ..ListenerSpec::new(ListenerId(Uuid::new_v4()), protocol, port)
     }
 }

@@ -98,26 +98,17 @@ fn amphora(n: u128) -> anyhow::Result<AmphoraSpec> {
 fn listener(number: u16, path: ListenerPath, pool: PoolId) -> ListenerSpec {
     let hashed = path == ListenerPath::Xdp;
     ListenerSpec {
-        id: ListenerId(id(u128::from(number))),
-        protocol: if hashed {
-            ListenerProtocol::Tcp
-        } else {
-            ListenerProtocol::Http
-        },
-        port: number,
         path,
-        connection_limit: None,
-        allowed_cidrs: Vec::new(),
-        default_certificate: None,
-        sni_certificates: Vec::new(),
-        insert_headers: Vec::new(),
-        timeout_client_data_ms: 50_000,
-        timeout_member_connect_ms: 5_000,
-        timeout_member_data_ms: 50_000,
-        timeout_tcp_inspect_ms: 0,
-        tls: Default::default(),
         default_pool_id: Some(pool),
-        l7policies: Vec::new(),
+        ..ListenerSpec::new(
+            ListenerId(id(u128::from(number))),
+            if hashed {
+                ListenerProtocol::Tcp
+            } else {
+                ListenerProtocol::Http
+            },
+            number,
+        )
     }
 }
 
@@ -126,31 +117,25 @@ fn pool(n: u128, protocol: PoolProtocol, port: u16) -> anyhow::Result<PoolSpec> 
     let v6 = SERVERS_V6.map(|address| (IpAddr::V6(address), MEMBERS_V6));
     let members = v4.into_iter().chain(v6).zip(0_u128..);
     Ok(PoolSpec {
-        id: PoolId(id(n)),
-        protocol,
-        lb_algorithm: if protocol == PoolProtocol::Tcp {
-            LbAlgorithm::SourceIpPort
-        } else {
-            LbAlgorithm::RoundRobin
-        },
         members: members
             .map(|((address, of), number)| {
-                Ok(MemberSpec {
-                    id: MemberId(id(n + 1 + number)),
+                Ok(MemberSpec::new(
+                    MemberId(id(n + 1 + number)),
                     address,
                     port,
-                    weight: 1,
-                    backup: false,
-                    subnet_id: subnet(of)?,
-                    monitor_address: None,
-                    monitor_port: None,
-                    last_known_up: None,
-                })
+                    subnet(of)?,
+                ))
             })
             .collect::<anyhow::Result<_>>()?,
-        health_monitor: None,
-        session_persistence: None,
-        tls: None,
+        ..PoolSpec::new(
+            PoolId(id(n)),
+            protocol,
+            if protocol == PoolProtocol::Tcp {
+                LbAlgorithm::SourceIpPort
+            } else {
+                LbAlgorithm::RoundRobin
+            },
+        )
     })
 }
 
@@ -161,14 +146,6 @@ fn spec() -> anyhow::Result<LoadBalancerSpec> {
     ];
     let [http, tcp] = [PoolId(id(1000)), PoolId(id(2000))];
     Ok(LoadBalancerSpec {
-        id: LoadBalancerId(id(1)),
-        project_id: "test".to_owned(),
-        generation: 1,
-        enabled: true,
-        topology: Amphorae::ActiveStandby,
-        failover_count: 0,
-        forwarding_mode: Default::default(),
-        l4_path: Default::default(),
         vips: VIPS
             .iter()
             .zip([PUBLIC_V4, PUBLIC_V6])
@@ -190,7 +167,7 @@ fn spec() -> anyhow::Result<LoadBalancerSpec> {
             listener(HASHED, ListenerPath::Xdp, tcp),
         ],
         pools,
-        certificates: Vec::new(),
+        ..LoadBalancerSpec::new(LoadBalancerId(id(1)), Amphorae::ActiveStandby)
     })
 }
 

@@ -126,28 +126,6 @@ impl ApiClient {
         }
         Ok(last)
     }
-
-    /// Waits until `path` answers with `expected` at the JSON pointer.
-    ///
-    /// # Errors
-    /// It did not within the time.
-    pub fn wait_for(
-        &self,
-        path: &str,
-        pointer: &str,
-        expected: &Value,
-        within: Duration,
-    ) -> anyhow::Result<()> {
-        let mut last = Value::Null;
-        let found = crate::wait::until(within, POLL_EVERY, || {
-            last = self.get(path)?;
-            Ok(last.pointer(pointer) == Some(expected))
-        })?;
-        if !found {
-            bail!("{path}: {pointer} is not {expected} after {within:?}: {last}");
-        }
-        Ok(())
-    }
 }
 
 fn parse(answer: &[u8]) -> anyhow::Result<Answer> {

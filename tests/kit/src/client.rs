@@ -63,11 +63,6 @@ impl Http {
         })
     }
 
-    /// What is sent as `Host` from now on.
-    pub fn set_host(&mut self, host: &str) {
-        host.clone_into(&mut self.host);
-    }
-
     /// Our own end.
     ///
     /// # Errors

@@ -272,20 +272,6 @@ mod tests {
 
     fn spec() -> LoadBalancerSpec {
         LoadBalancerSpec {
-            id: LoadBalancerId(uuid::Uuid::new_v4()),
-            project_id: "test".to_owned(),
-            generation: 1,
-            enabled: true,
-            topology: Topology::Single,
-            failover_count: 0,
-            forwarding_mode: Default::default(),
-            l4_path: Default::default(),
-            vips: Vec::new(),
-            amphorae: Vec::new(),
-            snat: Vec::new(),
-            subnets: Vec::new(),
-            listeners: Vec::new(),
-            pools: Vec::new(),
             certificates: vec![CertificateSpec {
                 id: "reference".to_owned(),
                 chain_pem: String::new(),
@@ -293,6 +279,7 @@ mod tests {
                 hosts: Vec::new(),
                 ocsp: None,
             }],
+            ..LoadBalancerSpec::new(LoadBalancerId(uuid::Uuid::new_v4()), Topology::Single)
         }
     }
 

@@ -62,14 +62,7 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
         anyhow::bail!("three subnets");
     };
     Ok(LoadBalancerSpec {
-        id: Uuid::new_v4().into(),
         project_id: String::new(),
-        generation: 1,
-        enabled: true,
-        topology: LbTopology::Single,
-        failover_count: 0,
-        forwarding_mode: Default::default(),
-        l4_path: Default::default(),
         vips: vec![
             VipSpec {
                 address: "198.51.100.10".parse()?,
@@ -93,11 +86,8 @@ fn spec(networks: [Uuid; 2]) -> anyhow::Result<LoadBalancerSpec> {
                 },
             ],
         }],
-        snat: Vec::new(),
-        listeners: Vec::new(),
-        pools: Vec::new(),
-        certificates: Vec::new(),
         subnets,
+        ..LoadBalancerSpec::new(Uuid::new_v4().into(), LbTopology::Single)
     })
 }
 

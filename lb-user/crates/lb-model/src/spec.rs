@@ -5,6 +5,8 @@
 //! after a reboot. Objects that are switched off (`admin_state_up = false`) or being deleted are
 //! left out by the server, so a spec holds only what must work.
 
+mod new;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -170,7 +170,9 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let pulse = Arc::clone(&worker.pulse);
-    let stamping = lb_telemetry::task::spawn_local("heartbeat", async move { pulse.run().await });
+    let index = worker.index;
+    let rounds =
+        lb_telemetry::task::spawn_local("heartbeat", async move { pulse.come_round(index).await });
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
@@ -201,7 +203,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
         tracing::warn!("connections are cut at the end of the grace period");
     }
     worker.log.flush();
-    stamping.abort();
+    rounds.abort();
 }
 
 fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {

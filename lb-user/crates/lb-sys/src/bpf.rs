@@ -31,8 +31,6 @@ pub mod map_type {
     pub const ARRAY: u32 = 2;
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`
     pub const PERCPU_ARRAY: u32 = 6;
-    /// `BPF_MAP_TYPE_LRU_HASH`
-    pub const LRU_HASH: u32 = 9;
     /// `BPF_MAP_TYPE_LPM_TRIE`
     pub const LPM_TRIE: u32 = 11;
     /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`

@@ -204,21 +204,9 @@ mod tests {
             ports: Vec::new(),
         };
         LoadBalancerSpec {
-            id: LoadBalancerId(Uuid::new_v4()),
-            project_id: "test".to_owned(),
             generation,
-            enabled: true,
-            topology: Topology::ActiveStandby,
-            failover_count: 0,
-            forwarding_mode: Default::default(),
-            l4_path: Default::default(),
-            vips: Vec::new(),
             amphorae: vec![amphora(), amphora()],
-            snat: Vec::new(),
-            subnets: Vec::new(),
-            listeners: Vec::new(),
-            pools: Vec::new(),
-            certificates: Vec::new(),
+            ..LoadBalancerSpec::new(LoadBalancerId(Uuid::new_v4()), Topology::ActiveStandby)
         }
     }
 

@@ -107,64 +107,29 @@ mod tests {
         let pool = PoolId(id(n + 10));
         let members = family.servers.iter().zip(20_u128..);
         Ok(LoadBalancerSpec {
-            id: LoadBalancerId(id(n)),
-            project_id: "test".to_owned(),
-            generation: 1,
-            enabled: true,
-            topology: Amphorae::Single,
-            failover_count: 0,
-            forwarding_mode: Default::default(),
-            l4_path: Default::default(),
             vips: vec![VipSpec {
                 address: family.vip,
                 subnet_id: subnet(false),
             }],
-            amphorae: Vec::new(),
             snat: vec![PortSpec {
                 subnet_id: subnet(true),
                 address: family.snat,
             }],
             subnets,
             listeners: vec![ListenerSpec {
-                id: ListenerId(id(n + 5)),
-                protocol: ListenerProtocol::Tcp,
-                port: PORT,
                 path: ListenerPath::Xdp,
-                connection_limit: None,
-                allowed_cidrs: Vec::new(),
-                default_certificate: None,
-                sni_certificates: Vec::new(),
-                insert_headers: Vec::new(),
-                timeout_client_data_ms: 50_000,
-                timeout_member_connect_ms: 5_000,
-                timeout_member_data_ms: 50_000,
-                timeout_tcp_inspect_ms: 0,
-                tls: Default::default(),
                 default_pool_id: Some(pool),
-                l7policies: Vec::new(),
+                ..ListenerSpec::new(ListenerId(id(n + 5)), ListenerProtocol::Tcp, PORT)
             }],
             pools: vec![PoolSpec {
-                id: pool,
-                protocol: PoolProtocol::Tcp,
-                lb_algorithm: LbAlgorithm::SourceIpPort,
                 members: members
-                    .map(|(address, number)| MemberSpec {
-                        id: MemberId(id(n + number)),
-                        address: *address,
-                        port: PORT + 1,
-                        weight: 1,
-                        backup: false,
-                        subnet_id: subnet(true),
-                        monitor_address: None,
-                        monitor_port: None,
-                        last_known_up: None,
+                    .map(|(address, number)| {
+                        MemberSpec::new(MemberId(id(n + number)), *address, PORT + 1, subnet(true))
                     })
                     .collect(),
-                health_monitor: None,
-                session_persistence: None,
-                tls: None,
+                ..PoolSpec::new(pool, PoolProtocol::Tcp, LbAlgorithm::SourceIpPort)
             }],
-            certificates: Vec::new(),
+            ..LoadBalancerSpec::new(LoadBalancerId(id(n)), Amphorae::Single)
         })
     }
 

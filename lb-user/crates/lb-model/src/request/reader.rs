@@ -77,11 +77,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads and forgets a field that is accepted without effect.
-    pub fn ignore_text(&mut self, key: &'static str) -> Result<(), Fault> {
-        self.string(key, TEXT_MAX).map(drop)
-    }
-
     /// A string of at most `max` characters.
     pub fn string(&mut self, key: &'static str, max: usize) -> Result<Given<String>, Fault> {
         note(self.what, key, || Kind::Text { chars_max: max });

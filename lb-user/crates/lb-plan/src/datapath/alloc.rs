@@ -246,12 +246,6 @@ impl Allocations {
         }
     }
 
-    /// Listeners that are gone: their flows may be cut.
-    #[must_use]
-    pub const fn retired_listeners(&self) -> &BTreeSet<u32> {
-        self.listeners.retired()
-    }
-
     /// Frees what was given up and is not `in_use`. To be called with what a sweep of the flows
     /// found, when the sweep began after the removals were written. What is freed is to be cleared in
     /// the maps ([`super::clear_freed`]).

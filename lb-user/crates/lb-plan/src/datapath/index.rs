@@ -65,11 +65,6 @@ impl Indices {
         self.free.extend(&free);
         free
     }
-
-    /// Those given up and not yet free.
-    pub(super) const fn retired(&self) -> &BTreeSet<u32> {
-        &self.retired
-    }
 }
 
 /// Blocks of a power of two words, each aligned to its size.

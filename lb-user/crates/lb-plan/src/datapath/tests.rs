@@ -63,72 +63,62 @@ struct Shape {
 
 fn listener(lb: u8, (port, hashed, cidrs, _): (u16, bool, bool, bool)) -> ListenerSpec {
     ListenerSpec {
-        id: ListenerId(id(10, lb, u8::try_from(port % 256).expect("small"))),
-        protocol: if hashed {
-            ListenerProtocol::Tcp
-        } else {
-            ListenerProtocol::Http
-        },
-        port,
         path: if hashed {
             ListenerPath::Xdp
         } else {
             ListenerPath::Amphora
         },
-        connection_limit: None,
         allowed_cidrs: if cidrs {
             vec!["203.0.113.0/24".parse().expect("a network")]
         } else {
             Vec::new()
         },
-        default_certificate: None,
-        sni_certificates: Vec::new(),
-        insert_headers: Vec::new(),
-        timeout_client_data_ms: 50_000,
-        timeout_member_connect_ms: 5_000,
-        timeout_member_data_ms: 50_000,
-        timeout_tcp_inspect_ms: 0,
-        tls: Default::default(),
         default_pool_id: Some(PoolId(id(11, lb, u8::from(hashed)))),
-        l7policies: Vec::new(),
+        ..ListenerSpec::new(
+            ListenerId(id(10, lb, u8::try_from(port % 256).expect("small"))),
+            if hashed {
+                ListenerProtocol::Tcp
+            } else {
+                ListenerProtocol::Http
+            },
+            port,
+        )
     }
 }
 
 fn pool(lb: u8, shape: &Shape, hashed: bool) -> PoolSpec {
     PoolSpec {
-        id: PoolId(id(11, lb, u8::from(hashed))),
-        protocol: if hashed {
-            PoolProtocol::Tcp
-        } else {
-            PoolProtocol::Http
-        },
-        lb_algorithm: if shape.listeners.iter().any(|listener| listener.3) {
-            LbAlgorithm::SourceIp
-        } else {
-            LbAlgorithm::SourceIpPort
-        },
         members: shape
             .members
             .iter()
             .map(|&(weight, backup, n)| MemberSpec {
-                id: MemberId(id(12, lb, n)),
-                address: member_address(n),
-                port: 8080,
                 weight,
                 backup,
-                subnet_id: SubnetId(Uuid::from_u128(if n < FIRST_V6 {
-                    PRIVATE
-                } else {
-                    PRIVATE_V6
-                })),
-                monitor_address: None,
-                monitor_port: None,
-                last_known_up: None,
+                ..MemberSpec::new(
+                    MemberId(id(12, lb, n)),
+                    member_address(n),
+                    8080,
+                    SubnetId(Uuid::from_u128(if n < FIRST_V6 {
+                        PRIVATE
+                    } else {
+                        PRIVATE_V6
+                    })),
+                )
             })
             .collect(),
-        health_monitor: None,
-        session_persistence: None,
-        tls: None,
+        ..PoolSpec::new(
+            PoolId(id(11, lb, u8::from(hashed))),
+            if hashed {
+                PoolProtocol::Tcp
+            } else {
+                PoolProtocol::Http
+            },
+            if shape.listeners.iter().any(|listener| listener.3) {
+                LbAlgorithm::SourceIp
+            } else {
+                LbAlgorithm::SourceIpPort
+            },
+        )
     }
 }
 
@@ -145,14 +135,8 @@ fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
         subnet_id: SubnetId(Uuid::from_u128(PUBLIC)),
     };
     LoadBalancerSpec {
-        id: LoadBalancerId(id(13, lb, 0)),
         project_id: "p".to_owned(),
-        generation: 1,
         enabled: shape.enabled,
-        topology: Topology::ActiveStandby,
-        failover_count: 0,
-        forwarding_mode: Default::default(),
-        l4_path: Default::default(),
         vips: if shape.second_vip {
             vec![vip(lb), vip(100 + lb)]
         } else {
@@ -181,7 +165,7 @@ fn spec(lb: u8, shape: &Shape) -> LoadBalancerSpec {
         ],
         listeners: shape.listeners.iter().map(|&of| listener(lb, of)).collect(),
         pools: vec![pool(lb, shape, false), pool(lb, shape, true)],
-        certificates: Vec::new(),
+        ..LoadBalancerSpec::new(LoadBalancerId(id(13, lb, 0)), Topology::ActiveStandby)
     }
 }
 

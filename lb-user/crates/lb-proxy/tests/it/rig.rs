@@ -19,8 +19,8 @@ use lb_model::{
     id::{AmphoraId, L7PolicyId, L7RuleId, ListenerId, LoadBalancerId, MemberId, PoolId, SubnetId},
     resource::{Common, L7Policy, L7Rule},
     spec::{
-        AmphoraSpec, ListenerPath, ListenerReport, ListenerSpec, LoadBalancerSpec, MemberReport,
-        MemberSpec, PoolSpec, VipSpec,
+        AmphoraSpec, ListenerReport, ListenerSpec, LoadBalancerSpec, MemberReport, MemberSpec,
+        PoolSpec, VipSpec,
     },
     time::Timestamp,
 };
@@ -225,14 +225,8 @@ pub fn subnet() -> SubnetId {
 
 fn spec(vip: IpAddr) -> LoadBalancerSpec {
     LoadBalancerSpec {
-        id: LoadBalancerId(Uuid::from_u128(1)),
         project_id: "project".to_owned(),
         generation: 0,
-        enabled: true,
-        topology: Topology::Single,
-        failover_count: 0,
-        forwarding_mode: Default::default(),
-        l4_path: Default::default(),
         vips: vec![VipSpec {
             address: vip,
             subnet_id: subnet(),
@@ -241,11 +235,7 @@ fn spec(vip: IpAddr) -> LoadBalancerSpec {
             id: AmphoraId(Uuid::from_u128(1)),
             ports: Vec::new(),
         }],
-        snat: Vec::new(),
-        subnets: Vec::new(),
-        listeners: Vec::new(),
-        pools: Vec::new(),
-        certificates: Vec::new(),
+        ..LoadBalancerSpec::new(LoadBalancerId(Uuid::from_u128(1)), Topology::Single)
     }
 }
 
@@ -256,53 +246,33 @@ pub fn listener(
     default_pool: Option<u128>,
 ) -> ListenerSpec {
     ListenerSpec {
-        id: ListenerId(Uuid::from_u128(id)),
-        protocol,
-        port,
-        path: ListenerPath::Amphora,
-        connection_limit: None,
-        allowed_cidrs: Vec::new(),
-        default_certificate: None,
-        sni_certificates: Vec::new(),
-        insert_headers: Vec::new(),
-        timeout_client_data_ms: 50_000,
-        timeout_member_connect_ms: 5_000,
-        timeout_member_data_ms: 50_000,
-        timeout_tcp_inspect_ms: 0,
-        tls: Default::default(),
         default_pool_id: default_pool.map(|id| PoolId(Uuid::from_u128(id))),
-        l7policies: Vec::new(),
+        ..ListenerSpec::new(ListenerId(Uuid::from_u128(id)), protocol, port)
     }
 }
 
 pub fn pool(id: u128, members: &[SocketAddr]) -> PoolSpec {
     PoolSpec {
-        id: PoolId(Uuid::from_u128(id)),
-        protocol: PoolProtocol::Http,
-        lb_algorithm: LbAlgorithm::RoundRobin,
         members: members
             .iter()
             .zip(1..)
             .map(|(address, n)| member(id * 100 + n, *address))
             .collect(),
-        health_monitor: None,
-        session_persistence: None,
-        tls: None,
+        ..PoolSpec::new(
+            PoolId(Uuid::from_u128(id)),
+            PoolProtocol::Http,
+            LbAlgorithm::RoundRobin,
+        )
     }
 }
 
 fn member(id: u128, address: SocketAddr) -> MemberSpec {
-    MemberSpec {
-        id: MemberId(Uuid::from_u128(id)),
-        address: address.ip(),
-        port: address.port(),
-        weight: 1,
-        backup: false,
-        subnet_id: subnet(),
-        monitor_address: None,
-        monitor_port: None,
-        last_known_up: None,
-    }
+    MemberSpec::new(
+        MemberId(Uuid::from_u128(id)),
+        address.ip(),
+        address.port(),
+        subnet(),
+    )
 }
 
 pub fn common() -> Common {
