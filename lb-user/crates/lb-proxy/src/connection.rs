@@ -77,22 +77,22 @@ pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Rc<ListenerView>,
     stream: TcpStream,
-    client: SocketAddr,
+    from: SocketAddr,
     local: SocketAddr,
     open: OpenConnection,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::trace!(%client, %error, "connection is gone already");
+        tracing::trace!(client = %from, %error, "connection is gone already");
         return;
     }
     let tls = listener.config.tls.clone();
     let patience = listener.config.client_timeout;
-    let mut state = Client {
+    let mut client = Rc::new(Client {
         number: worker.number_client(),
         owns: Cell::new(false),
         worker,
         ends: Ends {
-            client,
+            client: from,
             local,
             tls: tls.is_some(),
         },
@@ -101,28 +101,35 @@ pub(crate) async fn serve(
         streams: Streams::default(),
         last: RefCell::new(listener),
         _open: open,
+    });
+    let Some(config) = tls else {
+        return plain(client, stream).await;
     };
-    match tls {
-        None => plain(Rc::new(state), stream).await,
-        Some(config) => {
-            let handshake = TlsAcceptor::from(config).accept(stream);
-            match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
-                Ok(Ok(stream)) => {
-                    let session = Session::of(stream.get_ref().1);
-                    let is_h2 = session.h2;
-                    state.session = Some(session);
-                    // The deadline for a request begins now.
-                    state.gate.settle();
-                    if is_h2 {
-                        http2::serve(Rc::new(state), stream).await;
-                    } else {
-                        plain(Rc::new(state), stream).await;
-                    }
-                }
-                Ok(Err(error)) => tracing::trace!(%client, %error, "TLS handshake failed"),
-                Err(_elapsed) => tracing::trace!(%client, "TLS handshake timed out"),
-            }
+    // Boxed, as what follows: idle connections are many, and a task is as large as its largest state.
+    let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
+    let stream = match timeout(patience.min(HANDSHAKE_MAX), handshake).await {
+        Ok(Ok(stream)) => Box::new(stream),
+        Ok(Err(error)) => {
+            tracing::trace!(client = %client.ends.client, %error, "TLS handshake failed");
+            return;
         }
+        Err(_elapsed) => {
+            tracing::trace!(client = %client.ends.client, "TLS handshake timed out");
+            return;
+        }
+    };
+    let session = Session::of(stream.get_ref().1);
+    let is_h2 = session.h2;
+    // Nobody else has it yet.
+    if let Some(client) = Rc::get_mut(&mut client) {
+        client.session = Some(session);
+    }
+    // The deadline for a request begins now.
+    client.gate.settle();
+    if is_h2 {
+        Box::pin(http2::serve(client, stream)).await;
+    } else {
+        plain(client, stream).await;
     }
 }
 

@@ -31,12 +31,12 @@ where
 
 fn guarded<F: Future>(name: &'static str, future: F) -> impl Future<Output = Option<F::Output>> {
     let span = tracing::debug_span!("task", name);
-    let guarded = async move {
-        let output = AssertUnwindSafe(future).catch_unwind().await;
+    // No async block: that would hold the future twice, as what it is given and as what it waits for.
+    let guarded = AssertUnwindSafe(future).catch_unwind().map(move |output| {
         if output.is_err() {
             tracing::error!(task = name, "task panicked");
         }
         output.ok()
-    };
+    });
     guarded.instrument(span)
 }

@@ -9,7 +9,7 @@ use super::{
     Asked, Connection, Stream,
     answer::{self, Answer, Read},
     body::Ended,
-    io::{read, write},
+    io::{read, write, write_last},
 };
 use crate::{
     balance::{Busy, Load},
@@ -83,7 +83,11 @@ impl<S: Stream> Connection<S> {
                 counters.answers.count(failure.status());
                 let page = reply::raw_page(failure.status(), asked.is_head, closes);
                 let patience = listener.config.client_timeout;
-                let sent = write(&mut self.stream, &page, &mut self.timer, patience).await;
+                let sent = if closes {
+                    write_last(&mut self.stream, &page, &mut self.timer, patience).await
+                } else {
+                    write(&mut self.stream, &page, &mut self.timer, patience).await
+                };
                 counters.sent(page.len());
                 let given = Given {
                     status: failure.status(),
@@ -251,13 +255,12 @@ impl<S: Stream> Connection<S> {
         } = begun?;
         counters.answer_time.note(since.elapsed());
         counters.answers.count(answer.status);
-        let taken = write(
-            &mut self.stream,
-            &out,
-            &mut self.timer,
-            listener.config.client_timeout,
-        )
-        .await;
+        let patience = listener.config.client_timeout;
+        let taken = if closes && progress.is_done() {
+            write_last(&mut self.stream, &out, &mut self.timer, patience).await
+        } else {
+            write(&mut self.stream, &out, &mut self.timer, patience).await
+        };
         let mut bytes = out.len() as u64;
         listener.counters.sent(out.len());
         self.client.worker.pipes.put_out(out);
@@ -266,6 +269,10 @@ impl<S: Stream> Connection<S> {
             Ok(()) => {
                 let passed = self.pass_body(&mut stream, &mut progress, listener).await;
                 bytes += passed.1;
+                if closes && passed.0 == Ended::Well {
+                    // It has all it asked for; whether it hears the goodbye is its own affair.
+                    drop(write_last(&mut self.stream, &[], &mut self.timer, patience).await);
+                }
                 passed.0
             }
             Err(_error) => Ended::ByClient,

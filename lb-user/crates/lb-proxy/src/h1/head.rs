@@ -8,6 +8,7 @@ use crate::{
     config::{Insert, ListenerConfig},
     gate::head::{self, Framing},
     headers::Ends,
+    l7::Headers,
 };
 
 /// What a head asks for, as far as it matters here.
@@ -92,6 +93,24 @@ pub(super) fn map(bytes: &[u8]) -> Option<HeaderMap> {
     Some(map)
 }
 
+/// The lines of a head that the gate lets pass, looked through for each name: without a map where
+/// few names are asked for.
+#[derive(Debug)]
+pub(super) struct Lines<'a>(pub(super) &'a [u8]);
+
+impl Headers for Lines<'_> {
+    fn for_each(&self, name: &HeaderName, each: &mut dyn FnMut(&[u8])) {
+        let name = name.as_str().as_bytes();
+        for line in lines(self.0).into_iter().flatten().skip(1) {
+            if let Some((found, value)) = split(line)
+                && found.eq_ignore_ascii_case(name)
+            {
+                each(value);
+            }
+        }
+    }
+}
+
 /// The path of a head: without the query.
 pub(super) fn path(bytes: &[u8]) -> Option<&str> {
     let target = lines(bytes)?.next()?.split(|&byte| byte == b' ').nth(1)?;
@@ -157,4 +176,29 @@ fn closes(value: &[u8]) -> Option<bool> {
         return Some(true);
     }
     value.eq_ignore_ascii_case(b"keep-alive").then_some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_see_the_same_in_lines_as_in_a_map() {
+        let head = b"GET /a?b HTTP/1.1\r\nHost: a.example\r\nX-One:  1, 2 \r\nx-two:\r\n\
+            X-ONE: 3\r\nCookie: a=1; b=2\r\n\r\n";
+        let map = map(head).unwrap();
+        for name in ["host", "x-one", "x-two", "cookie", "x-three", "x-on"] {
+            let name = HeaderName::from_static(name);
+            let seen = |headers: &dyn Headers| {
+                let mut seen = Vec::new();
+                headers.for_each(&name, &mut |value| seen.push(value.to_vec()));
+                seen
+            };
+            assert_eq!(seen(&Lines(head)), seen(&map), "{name}");
+        }
+        let one = HeaderName::from_static("x-one");
+        let mut values = 0;
+        Lines(head).for_each(&one, &mut |_value| values += 1);
+        assert_eq!(values, 2);
+    }
 }

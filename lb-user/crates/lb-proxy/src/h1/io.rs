@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     future::{Future as _, poll_fn},
-    io,
+    io::{self, Write as _},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,21 +20,39 @@ use tokio_rustls::server::TlsStream;
 /// Read at once while a head is waited for: more of a large body would only be copied.
 const FIRST_BYTES: usize = 16 << 10;
 
+/// More than this is not queued in front of a goodbye.
+const LAST_BYTES: usize = 16 << 10;
+
 /// A client's stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The socket, where nothing stands between.
     fn socket(&self) -> Option<&TcpStream>;
+
+    /// Takes the last bytes and notes that none follow, where the protocol has a word for that; both
+    /// go out with the next flush. How many bytes it took.
+    fn conclude(&mut self, last: &[u8]) -> io::Result<usize>;
 }
 
 impl Stream for TcpStream {
     fn socket(&self) -> Option<&TcpStream> {
         Some(self)
     }
+
+    fn conclude(&mut self, _last: &[u8]) -> io::Result<usize> {
+        Ok(0)
+    }
 }
 
-impl Stream for TlsStream<TcpStream> {
+impl Stream for Box<TlsStream<TcpStream>> {
     fn socket(&self) -> Option<&TcpStream> {
         None
+    }
+
+    fn conclude(&mut self, last: &[u8]) -> io::Result<usize> {
+        let (_, session) = self.get_mut();
+        session.writer().write_all(last)?;
+        session.send_close_notify();
+        Ok(last.len())
     }
 }
 
@@ -145,4 +163,20 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(
         timer.within(polled, until, cx)
     })
     .await
+}
+
+/// As [`write`], with nothing to follow: a TLS client is told so, with the same call.
+pub(super) async fn write_last<S: Stream>(
+    stream: &mut S,
+    mut bytes: &[u8],
+    timer: &mut Timer,
+    patience: Duration,
+) -> io::Result<()> {
+    if bytes.len() > LAST_BYTES {
+        write(stream, bytes, timer, patience).await?;
+        bytes = &[];
+    }
+    let taken = stream.conclude(bytes)?;
+    let left = bytes.get(taken..).unwrap_or_default();
+    write(stream, left, timer, patience).await
 }

@@ -10,7 +10,7 @@
 //! connection stays with hyper: there is one way to serve what is rare. Both ways share policies,
 //! balancing, ties, counters, log and idle connections to members.
 //!
-//! Invariants: an idle connection holds no buffer beyond [`HELD_BYTES`]; a request is repeated only
+//! Invariants: an idle connection holds no buffer; a request is repeated only
 //! if its connection had been idle and closed without a byte.
 
 mod answer;
@@ -36,12 +36,12 @@ use crate::{
     config::{Action, Persistence},
     connection::Client,
     gate::head as gate,
-    l7::RequestFields,
+    l7::{Headers, RequestFields},
     view::{ListenerView, PoolView},
 };
 
-/// Kept for the next head by a connection.
-const HELD_BYTES: usize = 2 << 10;
+/// Policies that look at more fields than this get a map of the headers.
+const FEW_FIELDS: usize = 8;
 
 /// What hyper goes on with.
 #[derive(Debug)]
@@ -131,12 +131,12 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Gives back what is larger than a next head is likely to need.
+    /// Gives buffers back: who waits for the next request holds none.
     fn tidy(&mut self) {
-        for buffer in [&mut self.held, &mut self.request] {
-            if buffer.capacity() > HELD_BYTES {
-                buffer.shrink_to(HELD_BYTES);
-            }
+        let pipes = &self.client.worker.pipes;
+        pipes.put_head(std::mem::take(&mut self.request));
+        if self.held.is_empty() {
+            pipes.put_head(std::mem::take(&mut self.held));
         }
     }
 
@@ -160,7 +160,11 @@ impl<S: Stream> Connection<S> {
                 Ok(None) => return Head::Closed,
                 Ok(Some(read)) => {
                     listener.counters.received(read);
-                    let buffer = self.client.worker.pipes.buffer.borrow();
+                    let pipes = &self.client.worker.pipes;
+                    if self.held.capacity() == 0 {
+                        self.held = pipes.take_head();
+                    }
+                    let buffer = pipes.buffer.borrow();
                     self.held
                         .extend_from_slice(buffer.get(..read).unwrap_or_default());
                     self.since.get_or_insert_with(Instant::now);
@@ -213,13 +217,24 @@ impl<S: Stream> Connection<S> {
             return None;
         }
         let bytes = self.held.get(..length)?;
+        if self.request.capacity() == 0 {
+            self.request = self.client.worker.pipes.take_head();
+        }
         let asked = head::rewrite(bytes, config, self.client.ends, &mut self.request)?;
         let id = if config.engine.is_empty() {
             config.default_pool?
         } else {
+            let (lines, map);
+            let headers: &dyn Headers = if config.engine.fields() <= FEW_FIELDS {
+                lines = head::Lines(bytes);
+                &lines
+            } else {
+                map = head::map(bytes)?;
+                &map
+            };
             let fields = RequestFields {
                 path: head::path(bytes)?,
-                headers: &head::map(bytes)?,
+                headers,
                 session: self.client.session.as_ref(),
             };
             let scratch = &mut self.client.worker.scratch.borrow_mut();

@@ -68,6 +68,11 @@ impl Engine {
         self.conditions.is_empty()
     }
 
+    /// How many fields of a request are looked at.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
     /// The index of the policy that decides over `request`, in order of effect.
     pub(crate) fn decide(
         &self,

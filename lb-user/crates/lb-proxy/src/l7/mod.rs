@@ -26,4 +26,4 @@ mod values;
 pub(crate) use compile::{compile, seen};
 pub(crate) use engine::{Engine, Scratch};
 pub(crate) use field::CompileError;
-pub(crate) use request::RequestFields;
+pub(crate) use request::{Headers, RequestFields};

@@ -1,6 +1,6 @@
 //! The reference: contract 10.2 read aloud, one rule after the other. Only tests use it.
 
-use http::header;
+use http::{HeaderName, header};
 use lb_model::{
     enums::{L7RuleCompareType, L7RuleType},
     resource::{L7Policy, L7Rule},
@@ -52,12 +52,13 @@ fn holds(rule: &L7Rule, request: RequestFields<'_>) -> bool {
 fn values(rule: &L7Rule, request: RequestFields<'_>) -> Vec<String> {
     let key = rule.key.clone().unwrap_or_default();
     let lines = |name: &str| -> Vec<String> {
-        request
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|line| line.to_str().expect("tests send text").to_owned())
-            .collect()
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        let mut lines = Vec::new();
+        request.headers.for_each(&name, &mut |line| {
+            let line = String::from_utf8(line.to_vec());
+            lines.push(line.expect("tests send text"));
+        });
+        lines
     };
     let split = |lines: Vec<String>| -> Vec<String> {
         lines

@@ -5,13 +5,26 @@ use http::{HeaderMap, HeaderName, header};
 use super::values;
 use crate::tls::{ClientCertificate, Session};
 
+/// The headers of a request, in whatever form they are there.
+pub(crate) trait Headers: std::fmt::Debug {
+    /// Calls `each` with the value of every line of this name, in order.
+    fn for_each(&self, name: &HeaderName, each: &mut dyn FnMut(&[u8]));
+}
+
+impl Headers for HeaderMap {
+    fn for_each(&self, name: &HeaderName, each: &mut dyn FnMut(&[u8])) {
+        let lines = self.get_all(name).iter();
+        lines.for_each(|line| each(line.as_bytes()));
+    }
+}
+
 /// A borrowed view of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestFields<'a> {
     /// Path alone: no query, not decoded.
     pub(crate) path: &'a str,
     /// All headers, `Host` among them.
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) headers: &'a dyn Headers,
     /// The client's TLS; `None`: in clear.
     pub(crate) session: Option<&'a Session>,
 }
@@ -47,12 +60,9 @@ impl Source {
             Self::Host => header_values(request.headers, &header::HOST, each),
             Self::Path => each(request.path.as_bytes()),
             Self::Header(name) => header_values(request.headers, name, each),
-            Self::Cookie(name) => request
-                .headers
-                .get_all(header::COOKIE)
-                .iter()
-                .flat_map(|line| values::cookies(line.as_bytes(), name.as_bytes()))
-                .for_each(each),
+            Self::Cookie(name) => request.headers.for_each(&header::COOKIE, &mut |line| {
+                values::cookies(line, name.as_bytes()).for_each(&mut each);
+            }),
             Self::ClientHasCert if certificate(request).is_some() => each(b"true"),
             Self::ClientVerify if request.session.is_some() => each(b"0"),
             Self::ClientHasCert | Self::ClientVerify => {}
@@ -65,13 +75,11 @@ impl Source {
 }
 
 fn certificate(request: RequestFields<'_>) -> Option<&ClientCertificate> {
-    request.session?.certificate.as_ref()
+    request.session?.certificate.as_deref()
 }
 
-fn header_values(headers: &HeaderMap, name: &HeaderName, each: impl FnMut(&[u8])) {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| values::comma_separated(line.as_bytes()))
-        .for_each(each);
+fn header_values(headers: &dyn Headers, name: &HeaderName, mut each: impl FnMut(&[u8])) {
+    headers.for_each(name, &mut |line| {
+        values::comma_separated(line).for_each(&mut each);
+    });
 }

@@ -82,7 +82,8 @@ pub(crate) async fn serve(
         Up::Plain(up) => {
             relay::run(&worker.pipes, down, up, times, &listener.counters, member).await
         }
-        Up::Tls(up) => encrypted::run(down, *up, times, &listener.counters, member).await,
+        // Boxed: what is not encrypted shall not be as large.
+        Up::Tls(up) => Box::pin(encrypted::run(down, *up, times, &listener.counters, member)).await,
     };
     match ended {
         relay::End::Whole | relay::End::Idle => {}
@@ -138,7 +139,7 @@ async fn connect(
         return Ok(Up::Plain(stream));
     };
     let name = MemberTls::name(None, member.address.ip());
-    let handshake = tls.connector(true).connect(name, stream);
+    let handshake = Box::pin(tls.connector(true).connect(name, stream));
     Ok(Up::Tls(Box::new(timeout(deadline, handshake).await??)))
 }
 

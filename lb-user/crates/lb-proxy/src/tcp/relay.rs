@@ -38,6 +38,13 @@ const PIPES_MAX: usize = 32;
 /// Buffers kept for the next who need one.
 const BUFFERS_MAX: usize = 8;
 
+/// As much of a head as most are.
+const HEAD_BYTES: usize = 2 << 10;
+
+/// Buffers of heads kept for the next, and how large they may have grown.
+const HEADS_MAX: usize = 64;
+const KEPT_HEAD_BYTES: usize = 8 << 10;
+
 /// Moves of one way before others get their turn.
 const MOVES_MAX: usize = 32;
 
@@ -48,6 +55,7 @@ pub(crate) struct Pipes {
     /// Buffers of those who wait with one.
     buffers: RefCell<Vec<Box<[u8]>>>,
     out: RefCell<Vec<u8>>,
+    heads: RefCell<Vec<Vec<u8>>>,
     spare: RefCell<Vec<Pipe>>,
 }
 
@@ -57,6 +65,7 @@ impl Default for Pipes {
             buffer: RefCell::new(vec![0; BUFFER_BYTES].into()),
             buffers: RefCell::default(),
             out: RefCell::default(),
+            heads: RefCell::default(),
             spare: RefCell::default(),
         }
     }
@@ -86,6 +95,20 @@ impl Pipes {
     pub(crate) fn put_out(&self, out: Vec<u8>) {
         if out.capacity() <= 2 * BUFFER_BYTES {
             *self.out.borrow_mut() = out;
+        }
+    }
+
+    /// An empty buffer for a head.
+    pub(crate) fn take_head(&self) -> Vec<u8> {
+        let spare = self.heads.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES))
+    }
+
+    pub(crate) fn put_head(&self, mut head: Vec<u8>) {
+        let mut heads = self.heads.borrow_mut();
+        if (1..=KEPT_HEAD_BYTES).contains(&head.capacity()) && heads.len() < HEADS_MAX {
+            head.clear();
+            heads.push(head);
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct Session {
     /// The name it asked for.
     pub(crate) sni: Option<String>,
     /// What it showed, checked; also when the session was resumed.
-    pub(crate) certificate: Option<ClientCertificate>,
+    pub(crate) certificate: Option<Box<ClientCertificate>>,
     /// It speaks HTTP/2.
     pub(crate) h2: bool,
 }
@@ -62,7 +62,8 @@ impl Session {
             sni: connection.server_name().map(str::to_owned),
             certificate: shown
                 .and_then(<[_]>::first)
-                .and_then(|der| ClientCertificate::read(der)),
+                .and_then(|der| ClientCertificate::read(der))
+                .map(Box::new),
             h2: connection.alpn_protocol() == Some(H2),
         }
     }

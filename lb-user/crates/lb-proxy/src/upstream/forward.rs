@@ -246,7 +246,9 @@ impl<'a> Exchange<'a> {
         counters.connects.increment();
         let begun = Instant::now();
         let ends = self.client.ends;
-        match connect::http(pool, member, ends, self.purpose(), deadline).await {
+        // Boxed: most requests find a connection, and TLS and HTTP/2 need much to begin.
+        let connecting = Box::pin(connect::http(pool, member, ends, self.purpose(), deadline));
+        match connecting.await {
             Ok(connected) => {
                 counters.connect_time.note(begun.elapsed());
                 Some((chosen.key, connected))

@@ -1,5 +1,6 @@
 //! A whole amphora on loopback: real sockets, real members, real clients.
 
+mod bodies;
 mod changes;
 mod client;
 mod control;

@@ -11,7 +11,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     client::Client,
-    member::Member,
+    member::{Behaviour, Member},
     rig::{PORT, Rig, listener, pool},
 };
 
@@ -162,5 +162,31 @@ async fn sni_only_listeners_serve_their_first_and_broken_ones_are_reported() -> 
     let (stream, leaf) = shown(&rig, "only.test", &[&only], &[&rustls::version::TLS13]).await?;
     assert_eq!(leaf, only.der);
     assert_eq!(Client::over(stream).get("/").await?.code, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_says_goodbye() -> anyhow::Result<()> {
+    let certificate = certificate("only", &["only.test"])?;
+    let member = Member::named("one").await?;
+    let mut rig = Rig::start().await?;
+    let mut https = listener(1, ListenerProtocol::TerminatedHttps, PORT, Some(1));
+    https.default_certificate = Some("only".to_owned());
+    rig.spec.listeners = vec![https];
+    rig.spec.pools = vec![pool(1, &[member.address])];
+    rig.spec.certificates = vec![certificate.spec.clone()];
+    rig.apply().await?;
+    for length in [3, 100 << 10] {
+        member.behave(Behaviour::Says("x".repeat(length)));
+        let trusted = [&certificate];
+        let (stream, _) = shown(&rig, "only.test", &trusted, &[&rustls::version::TLS13]).await?;
+        let mut client = Client::over(stream);
+        client
+            .send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await?;
+        // Without close_notify the end would be an error: the answer could have been cut.
+        let answer = client.rest().await?;
+        assert!(answer.ends_with(&"x".repeat(length)), "{}", answer.len());
+    }
     Ok(())
 }
