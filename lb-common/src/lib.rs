@@ -14,3 +14,4 @@ pub mod maglev;
 pub mod maps;
 pub mod packet;
 pub mod reason;
+pub mod replay;

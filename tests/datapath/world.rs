@@ -4,16 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::RingBuf,
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
-    hash::{address_slot, address_word},
     heartbeat::{BUSY_VALID_NS, HeartbeatPage, deadline_word},
     maps::{
-        Addr, AddressBucket, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event,
-        ListenerCounters, ListenerRecord, MAP_ABI, SteerWord, address_kind,
+        Addr, AddressRecord, AmphoraRecord, AnswerRecord, CidrKey, Config, Event, ListenerCounters,
+        ListenerRecord, MAP_ABI, SteerWord, address_kind,
         flow::{self, Block4, Block6, Reverse, Word},
         listener_kind, names, port_home, port_word, segment_word, vip_flags,
     },
@@ -23,7 +22,8 @@ use lb_sys::{
     bpf::{MMAPABLE, Map, Shape, map_type},
     clock,
 };
-use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+use lb_testkit::datapath::{self, Sizes, Tables};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::frames::Family;
 
@@ -61,7 +61,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct World {
     ebpf: Ebpf,
-    maps: BTreeMap<String, Map>,
+    tables: Tables,
     pages: BTreeMap<u16, Map>,
     next_record: u32,
 }
@@ -94,14 +94,13 @@ impl World {
             return Ok(None);
         }
         let object = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/lbaas.bpf.o");
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(names::FLOWS4, FLOW_BLOCKS)
-            .map_max_entries(names::FLOWS6, FLOW_BLOCKS)
-            .map_max_entries(names::REVERSE, REVERSE_ENTRIES)
-            .map_max_entries(names::PERSIST, PERSIST_BLOCKS)
-            .map_max_entries(names::DRAINS, 256)
-            .load_file(&object)
-            .with_context(|| format!("{}: run `cargo xtask build-ebpf`", object.display()))?;
+        let sizes = Sizes {
+            flow_blocks: FLOW_BLOCKS,
+            reverse: REVERSE_ENTRIES,
+            persist: PERSIST_BLOCKS,
+            drains: 256,
+        };
+        let mut ebpf = datapath::load(&object, &sizes)?;
         let program: &mut Xdp = ebpf
             .program_mut(names::PROGRAM_XDP)
             .context("no program")?
@@ -117,14 +116,9 @@ impl World {
             .context("no program")?
             .try_into()?;
         program.load().map_err(load_error)?;
-        let mut maps = BTreeMap::new();
-        for (name, map) in ebpf.maps() {
-            let fd = map_fd(map)?.try_clone_to_owned()?;
-            maps.insert(name.to_owned(), Map::from_fd(fd)?);
-        }
         let world = Self {
+            tables: Tables::of(&ebpf)?,
             ebpf,
-            maps,
             pages: BTreeMap::new(),
             next_record: 1,
         };
@@ -167,9 +161,7 @@ impl World {
     }
 
     fn map(&self, name: &str) -> anyhow::Result<&Map> {
-        self.maps
-            .get(name)
-            .with_context(|| format!("no map {name}"))
+        self.tables.map(name)
     }
 
     /// Writes one entry of an array.
@@ -179,9 +171,7 @@ impl World {
         index: u32,
         value: &V,
     ) -> anyhow::Result<()> {
-        Ok(self
-            .map(name)?
-            .update(&index.to_ne_bytes(), value.as_bytes())?)
+        self.tables.set(name, index, value)
     }
 
     /// Reads one entry of a map.
@@ -190,12 +180,7 @@ impl World {
         name: &str,
         key: &[u8],
     ) -> anyhow::Result<Option<V>> {
-        let map = self.map(name)?;
-        let mut value = vec![0; map.lookup_bytes()];
-        if !map.lookup(key, &mut value)? {
-            return Ok(None);
-        }
-        Ok(V::read_from_prefix(&value).ok().map(|(value, _)| value))
+        self.tables.get(name, key)
     }
 
     pub(crate) fn configure(&self, echo: bool, icmp_per_second: u32) -> anyhow::Result<()> {
@@ -232,18 +217,7 @@ impl World {
     pub(crate) fn address(&mut self, record: &AddressRecord) -> anyhow::Result<()> {
         let index = self.next_record;
         self.next_record += 1;
-        self.set(names::ADDRESS_RECORDS, index, record)?;
-        let (bucket, tag) = address_slot(SEED, record.segment, &record.addr);
-        let mut words: AddressBucket = self
-            .get(names::ADDRESSES, &bucket.to_ne_bytes())?
-            .context("bucket")?;
-        let free = words
-            .words
-            .iter_mut()
-            .find(|word| **word == 0)
-            .context("full bucket")?;
-        *free = address_word(tag, index);
-        self.set(names::ADDRESSES, bucket, &words)
+        self.tables.publish(SEED, index, record)
     }
 
     pub(crate) fn vip(
@@ -461,21 +435,10 @@ impl World {
     }
 
     pub(crate) fn counters(&self, listener: u32) -> anyhow::Result<ListenerCounters> {
-        let map = self.map(names::LISTENER_STATS)?;
-        let mut bytes = vec![0; map.lookup_bytes()];
-        map.lookup(&listener.to_ne_bytes(), &mut bytes)?;
-        let mut sum = ListenerCounters::new_zeroed();
-        for cpu in bytes.chunks_exact(size_of::<ListenerCounters>()) {
-            let cpu = ListenerCounters::read_from_bytes(cpu)
-                .ok()
-                .context("counters")?;
-            sum.packets_in += cpu.packets_in;
-            sum.bytes_in += cpu.bytes_in;
-            sum.packets_out += cpu.packets_out;
-            sum.bytes_out += cpu.bytes_out;
-            sum.flows += cpu.flows;
-        }
-        Ok(sum)
+        let sums = self.tables.counters(names::LISTENER_STATS, listener)?;
+        ListenerCounters::read_from_bytes(sums.as_bytes())
+            .ok()
+            .context("counters")
     }
 
     /// Events since the last call.
@@ -489,39 +452,25 @@ impl World {
         Ok(events)
     }
 
-    fn reasons(&self) -> anyhow::Result<Vec<u64>> {
-        let map = self.map(names::REASONS)?;
-        let mut bytes = vec![0; map.lookup_bytes()];
-        let mut counts = Vec::new();
-        for index in 0..Reason::COUNT {
-            map.lookup(&index.to_ne_bytes(), &mut bytes)?;
-            let per_cpu = bytes
-                .chunks_exact(8)
-                .map(|cpu| cpu.try_into().map(u64::from_ne_bytes).unwrap_or_default());
-            counts.push(per_cpu.sum());
-        }
-        Ok(counts)
-    }
-
     /// Runs a frame through a program and finds the one reason that was counted.
     fn run(
         &self,
         frame: &[u8],
         program: impl FnOnce(&Ebpf, TestRunOptions<'_>) -> anyhow::Result<(u32, u32)>,
     ) -> anyhow::Result<Outcome> {
-        let before = self.reasons()?;
+        let before = self.tables.reasons()?;
         let mut bytes = vec![0; frame.len() + 256];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut bytes);
         let (verdict, size) = program(&self.ebpf, options)?;
         bytes.truncate(usize::try_from(size)?);
-        let after = self.reasons()?;
-        let counted: Vec<_> = Reason::ALL
-            .iter()
-            .zip(before.iter().zip(&after))
-            .filter(|(_, (before, after))| before != after)
-            .map(|(reason, (before, after))| (*reason, after - before))
+        let counted: Vec<_> = self
+            .tables
+            .reasons()?
+            .into_iter()
+            .map(|(reason, after)| (reason, after - before.get(&reason).copied().unwrap_or(0)))
+            .filter(|(_, count)| *count != 0)
             .collect();
         match counted[..] {
             [(reason, 1)] => Ok(Outcome {
@@ -564,20 +513,4 @@ impl World {
     pub(crate) fn ebpf(&self) -> &Ebpf {
         &self.ebpf
     }
-}
-
-fn map_fd(map: &aya::maps::Map) -> anyhow::Result<std::os::fd::BorrowedFd<'_>> {
-    use std::os::fd::AsFd as _;
-
-    use aya::maps::Map as M;
-    Ok(match map {
-        M::Array(data)
-        | M::ArrayOfMaps(data)
-        | M::DevMapHash(data)
-        | M::HashMap(data)
-        | M::LpmTrie(data)
-        | M::PerCpuArray(data)
-        | M::RingBuf(data) => data.fd().as_fd(),
-        other => bail!("no such map is expected: {other:?}"),
-    })
 }

@@ -1,4 +1,4 @@
-//! Builds the kernel programs into `target/bpf/lbaas.bpf.o`.
+//! Builds the kernel programs: `target/bpf/lbaas.bpf.o`, and beside it the objects of [`OBJECTS`].
 //!
 //! Two toolchains will do. Debian's `rustc-web` with `libstd-rust-web-dev-bpf` ships `core` for the
 //! bpf target, so nothing is built but our crates; a rustup nightly with `rust-src` builds `core`
@@ -23,6 +23,12 @@ const DEBIAN_CORE: &str = "lib/rustlib/bpfel-unknown-none/lib";
 /// Between flags in `CARGO_ENCODED_RUSTFLAGS`.
 const SEPARATOR: &str = "\x1f";
 
+/// Binaries of lb-ebpf and what they are called in `target/bpf`; the first is what an agent loads.
+const OBJECTS: [(&str, &str); 2] = [
+    ("lb-ebpf", "lbaas.bpf.o"),
+    ("lb-bench", "lbaas-bench.bpf.o"),
+];
+
 /// What compiles for the bpf target here.
 enum Toolchain {
     /// A stable compiler with `core` for bpf beside it.
@@ -31,7 +37,7 @@ enum Toolchain {
     Nightly { name: String },
 }
 
-/// Builds the object and returns its path.
+/// Builds the objects and returns the path of the one that an agent loads.
 ///
 /// # Errors
 /// When no toolchain is there, or the build fails.
@@ -70,11 +76,13 @@ pub fn build_ebpf() -> Result<PathBuf> {
     if !status.success() {
         bail!("building lb-ebpf failed ({status})");
     }
-    let built = target_dir.join(TARGET).join("release/lb-ebpf");
-    let object = target_dir.join("lbaas.bpf.o");
-    std::fs::copy(&built, &object)
-        .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
-    Ok(object)
+    let release = target_dir.join(TARGET).join("release");
+    for (binary, object) in OBJECTS {
+        let (built, object) = (release.join(binary), target_dir.join(object));
+        std::fs::copy(&built, &object)
+            .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    }
+    Ok(target_dir.join("lbaas.bpf.o"))
 }
 
 /// Flags for every crate of the build. BTF comes from debug information; `v3` has 64-bit atomics.

@@ -1,5 +1,5 @@
 //! What tests and the sandbox of `cargo xtask run` stand on: network namespaces joined as the data
-//! path needs them, application servers and clients inside them, an outsider's API client, request
+//! path needs them, its programs loaded without an agent, application servers and clients inside them, an outsider's API client, request
 //! loops, certificates, and the demonstration.
 //!
 //! Everything made here has a name with the maker's process id, is removed by dropping the value
@@ -11,6 +11,7 @@ pub mod backend;
 pub mod certs;
 pub mod client;
 pub mod command;
+pub mod datapath;
 pub mod demo;
 pub mod keystone;
 pub mod load;

@@ -1,23 +1,36 @@
 //! `cargo xtask bench l4`: what a packet costs in XDP.
 //!
+//! A row is one case ([`case`]) in one mode with one number of VIPs: the median of interleaved samples
+//! of thread CPU time, less that of an empty XDP_TX in the same wrapper ([`replay`]), beside an LRU_HASH
+//! of the kernel's that sees the same packets. A row whose packets took another path than the one it is
+//! named for is an error, found by the program's own counters ([`measure`]); a missed goal is not.
+//!
 //! `--load-only --pin DIR` loads `lb_xdp`, writes into its maps what an agent would for a VIP of each
 //! family with a hundred members, pins it at `DIR/lb_xdp` and waits: whoever has a measuring tool of
 //! their own runs it beside another program. Packets are taken as coming in by interface 1, which is
 //! what BPF_PROG_TEST_RUN says when nobody says otherwise.
 
+mod case;
+mod measure;
+mod packet;
+mod replay;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use lb_sys::bpf::mount_bpffs;
+use lb_sys::bpf::{mount_bpffs, on_one_cpu};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use self::world::{Setup, World};
+use self::{
+    case::{Case, Flows},
+    measure::Bench,
+    world::{Setup, World},
+};
 use crate::{build, shell};
 
 #[derive(Debug, Args)]
@@ -28,15 +41,28 @@ pub struct L4Args {
     /// Directory to pin the program in; made and mounted as a BPF file system if it is none.
     #[arg(long)]
     pin: Option<PathBuf>,
-    /// How packets reach members.
-    #[arg(long, value_enum, default_value_t = Mode::DsrIpip)]
-    mode: Mode,
-    /// VIPs of each family beside the one that is measured.
-    #[arg(long, default_value_t = 0)]
-    vips: u32,
+    /// How packets reach members; several after one another. Default: steer, nat and dsr-ipip
+    /// (`--load-only`: dsr-ipip).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    mode: Vec<Mode>,
+    /// Only these cases. Default: all.
+    #[arg(long = "case", value_enum, value_delimiter = ',')]
+    cases: Vec<Case>,
+    /// VIPs of each family; several after one another. Default: 1 and 10000 (`--load-only`: 1).
+    #[arg(long, value_delimiter = ',')]
+    vips: Vec<u32>,
     /// Flows of each family that the tables are made for (twice as many slots).
     #[arg(long, default_value_t = 1 << 20)]
     flows: u32,
+    /// Samples of each program; their medians count.
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Packets of a sample.
+    #[arg(long, default_value_t = 200_000)]
+    packets: u32,
+    /// A JSON object a row.
+    #[arg(long)]
+    json: bool,
 }
 
 /// How packets reach members.
@@ -53,7 +79,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Steer => "steer",
             Self::Nat => "nat",
@@ -63,25 +89,63 @@ impl Mode {
     }
 }
 
+fn or_default<T: Copy>(given: &[T], default: &[T]) -> Vec<T> {
+    if given.is_empty() { default } else { given }.to_vec()
+}
+
 pub fn run(args: &L4Args) -> anyhow::Result<()> {
     let object = build::ebpf()?;
     ensure!(
         args.flows.is_power_of_two() && args.flows >= 4096,
         "--flows wants a power of two, at least 4096"
     );
-    let setup = Setup {
-        mode: args.mode,
-        vips: args.vips,
-        flows: args.flows,
-    };
+    ensure!(
+        args.rounds > 0 && args.packets > 0,
+        "nothing is to be measured"
+    );
     if args.load_only {
-        let dir = args.pin.as_ref().context("--load-only needs --pin DIR")?;
-        return load_only(&World::load(&object, &setup)?, dir, args);
+        return load_only(&object, args);
     }
-    bail!("only --load-only so far")
+    on_one_cpu(|_| measure_all(&object, args))?
 }
 
-fn load_only(world: &World, dir: &std::path::Path, args: &L4Args) -> anyhow::Result<()> {
+fn measure_all(object: &Path, args: &L4Args) -> anyhow::Result<()> {
+    let modes = or_default(&args.mode, &[Mode::DsrIpip, Mode::Steer, Mode::Nat]);
+    let cases = or_default(&args.cases, Case::value_variants());
+    let replay = object.with_file_name("lbaas-bench.bpf.o");
+    let mut bench = Bench::new(&replay, args.rounds, args.packets, args.json)?;
+    for vips in or_default(&args.vips, &[1, 10_000]) {
+        for mode in &modes {
+            let setup = Setup {
+                mode: *mode,
+                vips,
+                flows: args.flows,
+            };
+            // One at a time: a table for a million flows is a few hundred MiB.
+            let mut world = World::load(object, &setup)?;
+            for case in cases.iter().filter(|case| case.is_of(*mode)) {
+                if case.flows() != Flows::One {
+                    // Another case's flows would take the places of this one's.
+                    drop(world);
+                    world = World::load(object, &setup)?;
+                }
+                bench
+                    .row(&world, &setup, *case)
+                    .with_context(|| format!("{} {} with {vips} VIPs", mode.name(), case.name()))?;
+            }
+        }
+    }
+    bench.floors(&cases)
+}
+
+fn load_only(object: &Path, args: &L4Args) -> anyhow::Result<()> {
+    let dir = args.pin.as_ref().context("--load-only needs --pin DIR")?;
+    let setup = Setup {
+        mode: args.mode.first().copied().unwrap_or(Mode::DsrIpip),
+        vips: args.vips.first().copied().unwrap_or(1),
+        flows: args.flows,
+    };
+    let world = World::load(object, &setup)?;
     std::fs::create_dir_all(dir)?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     mount_bpffs(dir)
@@ -91,7 +155,7 @@ fn load_only(world: &World, dir: &std::path::Path, args: &L4Args) -> anyhow::Res
     shell::say(&format!(
         "{} ({}): pinned; waiting for SIGINT or SIGTERM",
         path.display(),
-        args.mode.name()
+        setup.mode.name()
     ));
     signals.forever().next();
     // What became of the packets meanwhile: whether the path that was meant was the one measured.
@@ -100,7 +164,7 @@ fn load_only(world: &World, dir: &std::path::Path, args: &L4Args) -> anyhow::Res
         .into_iter()
         .filter(|(_, packets)| *packets != 0)
     {
-        shell::say(&format!("{reason} {packets}"));
+        shell::say(&format!("{} {packets}", reason.name()));
     }
     std::fs::remove_file(&path)?;
     Ok(())

@@ -32,7 +32,7 @@ impl Row {
             return;
         }
         let mut line = String::new();
-        for (name, value) in &self.columns {
+        for (name, value) in self.columns.iter().filter(|(_, value)| !value.is_null()) {
             let shown = match value {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),

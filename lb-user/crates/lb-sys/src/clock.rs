@@ -16,6 +16,12 @@ pub fn monotonic_coarse_ns() -> u64 {
     nanoseconds(ClockId::MonotonicCoarse)
 }
 
+/// Processor time of the calling thread in nanoseconds, the kernel's work for it included.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    nanoseconds(ClockId::ThreadCPUTime)
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();

@@ -3,17 +3,19 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 
-use anyhow::{Context as _, bail};
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+};
 use lb_common::{
-    hash::{address_slot, address_word},
     heartbeat::{BUSY_VALID_NS, HeartbeatPage, deadline_word},
     maglev,
     maps::{
-        Addr, AddressBucket, AddressRecord, AmphoraRecord, Be16, Config, ListenerRecord,
+        Addr, AddressRecord, AmphoraRecord, Be16, Config, ListenerCounters, ListenerRecord,
         MAGLEV_SLOTS, MAGLEV_VALUE_BYTES, MAP_ABI, MemberRecord, SEGMENT_TX, SteerWord,
         address_kind,
-        flow::{self, Block4, Block6, Reverse},
+        flow::{self, Block4, Block6, Reverse, Word, state},
         listener_kind, maglev_slots, names, neighbour_word, port_home, port_word, segment_word,
         vip_flags,
     },
@@ -23,6 +25,7 @@ use lb_sys::{
     bpf::{MMAPABLE, Map, Shape, map_type},
     clock,
 };
+use lb_testkit::datapath::{self, Sizes, Tables};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use super::Mode;
@@ -45,7 +48,7 @@ const MEMBER_MAC: [u8; 6] = [2, 0xbb, 0, 0, 0, 1];
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub mode: Mode,
-    /// VIPs beside the one that is measured.
+    /// VIPs of each family; one of them is measured.
     pub vips: u32,
     /// Flows that the tables are made for.
     pub flows: u32,
@@ -66,12 +69,13 @@ impl Setup {
 #[derive(Debug)]
 pub struct World {
     ebpf: Ebpf,
-    maps: BTreeMap<String, Map>,
+    tables: Tables,
     next_record: u32,
     next_ports: u32,
 }
 
-const fn vip(is_v6: bool) -> Addr {
+/// The measured VIP.
+pub const fn vip(is_v6: bool) -> Addr {
     if is_v6 {
         Addr::v6([0xfc, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     } else {
@@ -87,29 +91,21 @@ pub const fn listener(is_v6: bool, protocol: u8) -> u32 {
 impl World {
     /// Loads and fills.
     pub fn load(object: &Path, setup: &Setup) -> anyhow::Result<Self> {
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(names::FLOWS4, setup.blocks())
-            .map_max_entries(names::FLOWS6, setup.blocks())
-            .map_max_entries(names::REVERSE, setup.reverse())
-            .map_max_entries(names::PERSIST, PERSIST_BLOCKS)
-            .map_max_entries(names::DRAINS, 256)
-            .load_file(object)
-            .with_context(|| object.display().to_string())?;
+        let sizes = Sizes {
+            flow_blocks: setup.blocks(),
+            reverse: setup.reverse(),
+            persist: PERSIST_BLOCKS,
+            drains: 256,
+        };
+        let mut ebpf = datapath::load(object, &sizes)?;
         let program: &mut Xdp = ebpf
             .program_mut(names::PROGRAM_XDP)
             .context("no program")?
             .try_into()?;
         program.load().context("the verifier refuses")?;
-        let mut maps = BTreeMap::new();
-        for (name, map) in ebpf.maps() {
-            maps.insert(
-                name.to_owned(),
-                Map::from_fd(map_fd(map)?.try_clone_to_owned()?)?,
-            );
-        }
         let mut world = Self {
+            tables: Tables::of(&ebpf)?,
             ebpf,
-            maps,
             next_record: 1,
             next_ports: BLOCK,
         };
@@ -132,10 +128,79 @@ impl World {
             .with_context(|| format!("cannot pin {}", path.display()))
     }
 
-    fn map(&self, name: &str) -> anyhow::Result<&Map> {
-        self.maps
-            .get(name)
-            .with_context(|| format!("no map {name}"))
+    pub fn program_fd(&self) -> anyhow::Result<ProgramFd> {
+        Ok(self.program()?.fd()?.try_clone()?)
+    }
+
+    /// Sends one packet; what left.
+    pub fn once(&self, packet: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let mut out = vec![0; packet.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.data_out = Some(&mut out);
+        let size = self.program()?.test_run(options)?.data_size_out;
+        out.truncate(usize::try_from(size)?);
+        Ok(out)
+    }
+
+    /// Makes all flows those of NAT that the member has answered.
+    pub fn establish(&self) -> anyhow::Result<()> {
+        let opened = |word: u64| {
+            let word = Word(word);
+            (word.state() == state::OPENING).then(|| word.with_state(state::ESTABLISHED).0)
+        };
+        self.change(names::FLOWS4, |block: &mut Block4| {
+            change_slots(&mut block.slots, opened)
+        })?;
+        self.change(names::FLOWS6, |block: &mut Block6| {
+            change_slots(&mut block.slots, opened)
+        })?;
+        self.change(names::REVERSE, |entry: &mut Reverse| {
+            opened(entry.word).is_some_and(|word| {
+                entry.word = word;
+                true
+            })
+        })
+    }
+
+    /// Writes the entries that `change` says it has changed.
+    fn change<V: FromBytes + IntoBytes + Immutable + KnownLayout>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(&mut V) -> bool,
+    ) -> anyhow::Result<()> {
+        let map = self.tables.map(name)?;
+        let mut changed = Vec::new();
+        map.scan(|key, value| {
+            if let Ok(mut value) = V::read_from_bytes(value)
+                && change(&mut value)
+            {
+                changed.push((key.to_vec(), value));
+            }
+        })?;
+        for (key, value) in changed {
+            map.update(&key, value.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Packets by reason since the program was loaded.
+    pub fn reasons(&self) -> anyhow::Result<BTreeMap<Reason, u64>> {
+        self.tables.reasons()
+    }
+
+    /// Flows that were opened at all listeners.
+    pub fn flows_opened(&self) -> anyhow::Result<u64> {
+        /// Which counter of a listener that is.
+        const FLOWS: usize = std::mem::offset_of!(ListenerCounters, flows) / 8;
+        let mut opened = 0;
+        for (is_v6, protocol) in [(false, 6), (false, 17), (true, 6), (true, 17)] {
+            let counters = self
+                .tables
+                .counters(names::LISTENER_STATS, listener(is_v6, protocol))?;
+            opened += counters.get(FLOWS).copied().context("no counter")?;
+        }
+        Ok(opened)
     }
 
     fn set<V: IntoBytes + Immutable>(
@@ -144,21 +209,7 @@ impl World {
         index: u32,
         value: &V,
     ) -> anyhow::Result<()> {
-        self.map(name)?
-            .update(&index.to_ne_bytes(), value.as_bytes())
-            .with_context(|| format!("cannot write entry {index} of {name}"))
-    }
-
-    fn get<V: FromBytes + KnownLayout + Immutable>(
-        &self,
-        name: &str,
-        index: u32,
-    ) -> anyhow::Result<V> {
-        let map = self.map(name)?;
-        let mut value = vec![0; map.lookup_bytes()];
-        map.lookup(&index.to_ne_bytes(), &mut value)?;
-        let (value, _) = V::read_from_prefix(&value).ok().context("too short")?;
-        Ok(value)
+        self.tables.set(name, index, value)
     }
 
     fn fill(&mut self, setup: &Setup) -> anyhow::Result<()> {
@@ -191,12 +242,15 @@ impl World {
         }
         for is_v6 in [false, true] {
             self.members(is_v6)?;
+            if setup.mode == Mode::Nat {
+                self.sources(is_v6)?;
+            }
             for protocol in [6, 17] {
                 self.listener(setup.mode, is_v6, protocol)?;
             }
             let ports = self.ports(is_v6)?;
             self.vip(vip(is_v6), ports)?;
-            for other in 0..setup.vips {
+            for other in 1..setup.vips {
                 let ports = self.ports(is_v6)?;
                 self.vip(other_vip(other, is_v6), ports)?;
             }
@@ -229,7 +283,7 @@ impl World {
         for protocol in [6, 17] {
             for probe in 0..BLOCK {
                 let at = base + ((port_home(protocol, PORT) + probe) & (BLOCK - 1));
-                if self.get::<u64>(names::PORTS, at)? == 0 {
+                if self.tables.get::<u64>(names::PORTS, &at.to_ne_bytes())? == Some(0) {
                     let word = port_word(protocol, PORT, listener(is_v6, protocol));
                     self.set(names::PORTS, at, &word)?;
                     break;
@@ -251,12 +305,26 @@ impl World {
         };
         let index = self.next_record;
         self.next_record += 1;
-        self.set(names::ADDRESS_RECORDS, index, &record)?;
-        let (bucket, tag) = address_slot(SEED, SEGMENT, &addr);
-        let mut words: AddressBucket = self.get(names::ADDRESSES, bucket)?;
-        let free = words.words.iter_mut().find(|word| **word == 0);
-        *free.context("a bucket is full")? = address_word(tag, index);
-        self.set(names::ADDRESSES, bucket, &words)
+        self.tables.publish(SEED, index, &record)
+    }
+
+    /// What members see as their client.
+    fn sources(&mut self, is_v6: bool) -> anyhow::Result<()> {
+        for number in 0..MEMBERS {
+            let record = AddressRecord {
+                segment: SEGMENT,
+                kind: address_kind::SNAT,
+                addr: snat(number, is_v6),
+                owner: LB,
+                ports_base: 0,
+                ports_mask: 0,
+                flags: 0,
+            };
+            let index = self.next_record;
+            self.next_record += 1;
+            self.tables.publish(SEED, index, &record)?;
+        }
+        Ok(())
     }
 
     fn members(&self, is_v6: bool) -> anyhow::Result<()> {
@@ -265,19 +333,16 @@ impl World {
         for number in 0..MEMBERS {
             let index = first + number;
             let [high, low] = (number + 1).to_be_bytes();
-            let (addr, snat) = if is_v6 {
-                let mut addr = [0xfc, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low];
-                let member = Addr::v6(addr);
-                addr[12] = 1;
-                (member, Addr::v6(addr))
+            let addr = if is_v6 {
+                Addr::v6([0xfc, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low])
             } else {
-                (Addr::v4([10, 50, high, low]), Addr::v4([10, 51, high, low]))
+                Addr::v4([10, 50, high, low])
             };
             let record = MemberRecord {
                 segment: SEGMENT,
                 ifindex: INGRESS,
                 addr,
-                snat,
+                snat: snat(number, is_v6),
                 port: Be16::new(PORT),
                 src_mac: OUR_MAC,
                 lb: LB,
@@ -307,6 +372,7 @@ impl World {
         let inner = Map::create(shape, "maglev")?;
         inner.update(&[0; 4], table.as_bytes())?;
         Ok(self
+            .tables
             .map(names::MAGLEV)?
             .set_inner(u32::from(is_v6), &inner)?)
     }
@@ -335,7 +401,8 @@ impl World {
         let mut value = vec![0; page.lookup_bytes()];
         head.write_to_prefix(&mut value).ok().context("page")?;
         page.update(&[0; 4], &value)?;
-        self.map(names::HEARTBEATS)?
+        self.tables
+            .map(names::HEARTBEATS)?
             .set_inner(u32::from(AMPHORA), &page)?;
         let word = SteerWord {
             active: AMPHORA,
@@ -345,21 +412,26 @@ impl World {
         };
         self.set(names::STEER, LB, &word.to_word())
     }
+}
 
-    /// Packets by reason since the program was loaded.
-    pub fn reasons(&self) -> anyhow::Result<BTreeMap<&'static str, u64>> {
-        let map = self.map(names::REASONS)?;
-        let mut bytes = vec![0; map.lookup_bytes()];
-        let mut counts = BTreeMap::new();
-        for reason in Reason::ALL {
-            map.lookup(&(*reason as u32).to_ne_bytes(), &mut bytes)?;
-            let per_cpu = bytes.as_chunks::<8>().0.iter();
-            counts.insert(
-                reason.name(),
-                per_cpu.map(|cpu| u64::from_ne_bytes(*cpu)).sum(),
-            );
+fn change_slots(slots: &mut [flow::Slot], new: impl Fn(u64) -> Option<u64>) -> bool {
+    let mut is_changed = false;
+    for slot in slots {
+        if let Some(word) = new(slot.word) {
+            slot.word = word;
+            is_changed = true;
         }
-        Ok(counts)
+    }
+    is_changed
+}
+
+/// Source address towards a member.
+fn snat(member: u16, is_v6: bool) -> Addr {
+    let [high, low] = (member + 1).to_be_bytes();
+    if is_v6 {
+        Addr::v6([0xfc, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, high, low])
+    } else {
+        Addr::v4([10, 51, high, low])
     }
 }
 
@@ -371,18 +443,4 @@ fn other_vip(number: u32, is_v6: bool) -> Addr {
     } else {
         Addr::v4([10, 100 + a, b, c])
     }
-}
-
-fn map_fd(map: &aya::maps::Map) -> anyhow::Result<std::os::fd::BorrowedFd<'_>> {
-    use aya::maps::Map as M;
-    Ok(match map {
-        M::Array(data)
-        | M::ArrayOfMaps(data)
-        | M::DevMapHash(data)
-        | M::HashMap(data)
-        | M::LpmTrie(data)
-        | M::PerCpuArray(data)
-        | M::RingBuf(data) => data.fd().as_fd(),
-        other => bail!("no such map is expected: {other:?}"),
-    })
 }
