@@ -57,6 +57,10 @@ pub struct ApiArgs {
     /// Only these: sqlite-1, postgres-1, postgres-2, agent; several between commas.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Keeps the log of the run with the real agent here. With LBAAS_LOG=debug in the environment it
+    /// tells where the time of a create goes.
+    #[arg(long)]
+    logs: Option<PathBuf>,
 }
 
 /// Requests in flight, as in the measurement of Octavia.
@@ -107,7 +111,7 @@ pub fn run(args: &ApiArgs) -> anyhow::Result<()> {
         }
     }
     if wanted("agent") {
-        active::with_real_agent(&binary)?.print(args.json);
+        active::with_real_agent(&binary, args.logs.as_deref())?.print(args.json);
     }
     Ok(())
 }

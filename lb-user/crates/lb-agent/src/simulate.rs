@@ -9,7 +9,7 @@
 
 mod carried;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use lb_model::capability::CapabilitySet;
 use lb_wire::{
@@ -77,6 +77,8 @@ async fn ask(client: &SyncClient, host: &str, carried: &Carried, shutdown: &Canc
             // Nothing of this host can be reached through load balancers that do not exist.
             host_addresses: Vec::new(),
             known,
+            since: None,
+            dropped: BTreeSet::new(),
             removing,
             capabilities: CapabilitySet::all().names(),
             described: described.clone(),

@@ -2,7 +2,7 @@
 //!
 //! The server is not needed for anything that is already known: every loop here only tries again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lb_model::capability::CapabilitySet;
 use lb_wire::{
@@ -35,6 +35,8 @@ pub(crate) async fn ask(
             host: host.config.host.clone(),
             host_addresses: host.addresses_of_host.clone(),
             known,
+            since: None,
+            dropped: BTreeSet::new(),
             removing,
             capabilities: CapabilitySet::data_path().names(),
             described: described.clone(),

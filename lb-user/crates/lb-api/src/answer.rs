@@ -5,15 +5,30 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use lb_store::Stats;
+use lb_store::{ShownLoadBalancer, Stats};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::{call::Call, listing::Fields};
+use crate::{
+    call::Call,
+    listing::{Fields, Shown, json_body},
+};
 
 /// `GET` of one object: 200, with the fields asked for.
 pub(crate) fn shown(call: &Call, key: &str, view: impl Serialize) -> Response {
     Json(Envelope(key, Fields::of(call).select(view))).into_response()
+}
+
+/// The same of a load balancer.
+pub(crate) fn shown_load_balancer(call: &Call, key: &str, one: ShownLoadBalancer<'_>) -> Response {
+    let fields = Fields::of(call);
+    if !fields.is_everything() {
+        return Json(Envelope(key, fields.select(Shown(one)))).into_response();
+    }
+    let mut body = format!("{{\"{key}\":").into_bytes();
+    Shown(one).write(&mut body);
+    body.push(b'}');
+    json_body(body)
 }
 
 /// A document of one key.

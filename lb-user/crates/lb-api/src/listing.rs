@@ -9,10 +9,13 @@ use std::fmt::Write as _;
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use lb_store::{Direction, ListError, ListQuery, Page, Resource, Rows, TagFilter};
+use lb_model::render::LoadBalancerDocument;
+use lb_store::{
+    Direction, ListError, ListQuery, Page, Resource, Rows, ShownLoadBalancer, ShownPage, TagFilter,
+};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -42,6 +45,16 @@ const SORT_KEYS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) page: Page,
+    frame: Frame,
+}
+
+/// Bytes of a load balancer in a list, roughly.
+const SHOWN_BYTES: usize = 1_280;
+
+/// Load balancers as the store answered them.
+#[derive(Debug)]
+pub(crate) struct LoadBalancerListing {
+    page: ShownPage,
     frame: Frame,
 }
 
@@ -76,6 +89,17 @@ impl ApiState {
         let (query, frame) = self.rows_query(call, resource, project)?;
         let page = self.store().list(&query).await?;
         Ok(Listing { page, frame })
+    }
+
+    /// The same of load balancers.
+    pub(crate) async fn list_load_balancers(
+        &self,
+        call: &Call,
+        project: Option<String>,
+    ) -> Result<LoadBalancerListing, ApiError> {
+        let (query, frame) = self.rows_query(call, Resource::LoadBalancer, project)?;
+        let page = self.store().shown_load_balancers(&query).await?;
+        Ok(LoadBalancerListing { page, frame })
     }
 
     /// The list that a call asks for, for whoever runs it.
@@ -134,6 +158,69 @@ impl Listing {
         );
         let keys = [plural, &format!("{plural}_links")];
         self.frame.answer(call, keys, views, ends, self.page.more)
+    }
+}
+
+impl LoadBalancerListing {
+    /// The answer, as [`Listing::answer`].
+    pub(crate) fn answer(&self, call: &Call) -> Response {
+        const KEYS: [&str; 2] = ["loadbalancers", "loadbalancers_links"];
+        let shown = || self.page.load_balancers();
+        let ends = (
+            shown().next().map(|one| one.id()),
+            shown().last().map(|one| one.id()),
+        );
+        if !Fields::of(call).is_everything() {
+            let views = shown().map(Shown);
+            return self.frame.answer(call, KEYS, views, ends, self.page.more);
+        }
+        let links = self.frame.links(call, ends, self.page.more);
+        let mut body = Vec::with_capacity(SHOWN_BYTES * (self.page.len() + 1));
+        body.extend_from_slice(b"{\"loadbalancers\":[");
+        for (number, one) in shown().enumerate() {
+            if number > 0 {
+                body.push(b',');
+            }
+            Shown(one).write(&mut body);
+        }
+        body.extend_from_slice(b"],\"loadbalancers_links\":");
+        body.extend_from_slice(Value::Array(links).to_string().as_bytes());
+        body.push(b'}');
+        json_body(body)
+    }
+}
+
+/// An answer of JSON text.
+pub(crate) fn json_body(body: Vec<u8>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// A load balancer as it is shown, written without being understood where it can be.
+pub(crate) struct Shown<'p>(pub(crate) ShownLoadBalancer<'p>);
+
+impl Shown<'_> {
+    /// Appends it to a body.
+    pub(crate) fn write(&self, body: &mut Vec<u8>) {
+        match self.0 {
+            ShownLoadBalancer::Packed(packed) => packed.write(body),
+            ShownLoadBalancer::View(view) => {
+                // Nothing in it can fail to be written: no maps with odd keys, no numbers that JSON
+                // has not.
+                let document = LoadBalancerDocument::from(view);
+                let text = serde_json::to_vec(&document).unwrap_or_default();
+                body.extend_from_slice(&text);
+            }
+        }
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Vec::new();
+        self.write(&mut text);
+        let value: Value = serde_json::from_slice(&text).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
     }
 }
 
@@ -249,6 +336,11 @@ impl<V: Serialize> Serialize for Selected<V> {
 }
 
 impl Fields {
+    /// Whether everything is shown.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn of(call: &Call) -> Self {
         Self(if call.selects() {
             values(call, "fields")

@@ -107,12 +107,7 @@ impl Controller {
         &self,
         request: &SyncRequest,
     ) -> Result<BTreeMap<LoadBalancerId, u64>, ControlError> {
-        let unknown: Vec<LoadBalancerId> = {
-            let look = self.heads.look(&self.store).await?;
-            let known = request.known.keys();
-            let unknown = known.filter(|id| !look.known().contains_key(id));
-            unknown.copied().collect()
-        };
+        let unknown = self.compare(request).await?.unknown;
         let mut orphans = BTreeMap::new();
         if !unknown.is_empty() {
             // Read, not remembered: another server may have made it a moment ago.

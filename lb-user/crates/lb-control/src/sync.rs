@@ -19,6 +19,7 @@ use crate::{
     controller::{Controller, Sent},
     error::ControlError,
     gather::{belongs_to, gather},
+    heads::Known,
 };
 
 /// Without any wake-up a held request looks again this often: the poll is the truth, a wake-up is
@@ -111,30 +112,31 @@ impl Controller {
 
     /// The load balancers that stand otherwise here than the request says.
     async fn differing(&self, request: &SyncRequest) -> Result<Vec<Head>, ControlError> {
-        self.outlive(request).await?;
+        let compared = self.compare(request).await?;
+        if compared.beyond.is_empty() {
+            return Ok(compared.behind);
+        }
+        self.outlive(request, &compared.beyond).await?;
+        Ok(self.compare(request).await?.behind)
+    }
+
+    /// What the host says it has beside what is stored.
+    pub(crate) async fn compare(&self, request: &SyncRequest) -> Result<Compared, ControlError> {
         let look = self.heads.look(&self.store).await?;
-        let differs = |head: &&Head| match head.provisioning_status {
-            ProvisioningStatus::PendingDelete => !request.removing.contains(&head.id),
-            _kept => is_newer(head, request),
-        };
-        Ok(look.known().values().filter(differs).cloned().collect())
+        Ok(Compared::of(look.known(), request))
     }
 
     /// Lifts load balancers above what the host has of them: the database was put back, but not by
     /// our own restore, which begins an epoch.
-    async fn outlive(&self, request: &SyncRequest) -> Result<(), ControlError> {
-        let behind: Vec<LoadBalancerId> = {
-            let look = self.heads.look(&self.store).await?;
-            let heads = look.known().values();
-            let behind = heads.filter(|head| known_beyond(head, request).is_some());
-            behind.map(|head| head.id).collect()
-        };
-        if behind.is_empty() {
-            return Ok(());
-        }
+    async fn outlive(
+        &self,
+        request: &SyncRequest,
+        beyond: &[LoadBalancerId],
+    ) -> Result<(), ControlError> {
         // Read, not remembered: another server may have made the host's a moment ago.
-        for head in self.store.heads_of(&behind).await? {
-            let Some(known) = known_beyond(&head, request) else {
+        for head in self.store.heads_of(beyond).await? {
+            let known = request.known.get(&head.id).copied();
+            let Some(known) = known.filter(|known| *known > head.generation) else {
                 continue;
             };
             if self.store.outlive(head.id, known).await? {
@@ -194,15 +196,43 @@ impl Controller {
     }
 }
 
-fn is_newer(head: &Head, request: &SyncRequest) -> bool {
-    let known = request.known.get(&head.id);
-    known.is_none_or(|known| *known < head.generation)
+/// How what a host says stands to what is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// The host must be told of these: newer here, or to be taken down.
+    behind: Vec<Head>,
+    /// The host has a generation of these that the database does not know of.
+    beyond: Vec<LoadBalancerId>,
+    /// The database does not know these.
+    pub(crate) unknown: Vec<LoadBalancerId>,
 }
 
-/// The generation that the host has, when it is one the database does not know of.
-fn known_beyond(head: &Head, request: &SyncRequest) -> Option<u64> {
-    let known = request.known.get(&head.id).copied();
-    known.filter(|known| *known > head.generation)
+impl Compared {
+    /// Both sides are in the same order, so one walk along them is enough: there may be ten thousand,
+    /// and this is done at every commit.
+    fn of(heads: &Known, request: &SyncRequest) -> Self {
+        let mut compared = Self::default();
+        let mut known = request.known.iter().peekable();
+        for (id, head) in heads {
+            while let Some((unknown, _)) = known.next_if(|(other, _)| *other < id) {
+                compared.unknown.push(*unknown);
+            }
+            let known = known.next_if(|(other, _)| *other == id);
+            let known = known.map(|(_, generation)| *generation);
+            if known.is_some_and(|known| known > head.generation) {
+                compared.beyond.push(*id);
+            }
+            let differs = match head.provisioning_status {
+                ProvisioningStatus::PendingDelete => !request.removing.contains(id),
+                _kept => known.is_none_or(|known| known < head.generation),
+            };
+            if differs {
+                compared.behind.push(head.clone());
+            }
+        }
+        compared.unknown.extend(known.map(|(id, _)| *id));
+        compared
+    }
 }
 
 /// Rough size on the wire: certificates and members dominate.

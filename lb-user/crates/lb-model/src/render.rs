@@ -6,12 +6,14 @@
 
 mod listener;
 mod load_balancer;
+mod packed;
 mod pool;
 mod status_tree;
 
 pub use self::{
     listener::{l7policy, l7policy_view, l7rule, l7rule_view, listener, listener_view},
     load_balancer::{LoadBalancerDocument, amphora, load_balancer, load_balancer_expanded, stats},
+    packed::{PackedLoadBalancer, pack},
     pool::{health_monitor, health_monitor_view, member, member_view, pool, pool_view},
     status_tree::status_tree,
 };

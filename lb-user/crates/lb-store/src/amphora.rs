@@ -21,9 +21,10 @@ use crate::{
     error::StoreError,
     lock::{Attempts, lock_row},
     ports::{Port, amphora_slots},
+    save::save,
     sql::{NewRow, Reader},
     store::{Store, now},
-    tree::{LOCK_TREE, save},
+    tree::LOCK_TREE,
     whole::AMPHORAE,
 };
 

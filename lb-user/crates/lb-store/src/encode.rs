@@ -53,7 +53,7 @@ pub(crate) fn encode(tree: &Tree, ordinals: &Ordinals) -> Result<Encoded, StoreE
         ordinals,
         out: Encoded::default(),
     };
-    encoder.load_balancer(summary::encode(tree)?)?;
+    encoder.load_balancer(summary::encode(tree)?, summary::encode_shown(tree))?;
     encoder.each(tree.listeners.iter(), |l| l.id.0, Encoder::listener)?;
     encoder.each(tree.pools.iter(), |p| p.id.0, Encoder::pool)?;
     Ok(encoder.out)
@@ -96,7 +96,7 @@ impl Encoder<'_> {
         self.out.secrets.extend(ids);
     }
 
-    fn load_balancer(&mut self, summary: String) -> Result<(), StoreError> {
+    fn load_balancer(&mut self, summary: String, shown: Option<String>) -> Result<(), StoreError> {
         let it = self.load_balancer;
         let row = NewRow::new(LOAD_BALANCERS, it.id.0).text("project_id", &it.project_id);
         let row = with_common(row, &it.common)
@@ -117,7 +117,8 @@ impl Encoder<'_> {
             .json("vip_sg_ids", &it.vip_options.sg_ids)?
             .int("generation", counter(it.generation))
             .int("failover_count", counter(it.failover_count))
-            .text("summary", summary);
+            .text("summary", summary)
+            .opt_text("shown", shown);
         self.push(row, &it.common);
         Ok(())
     }

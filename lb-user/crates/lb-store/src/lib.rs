@@ -37,6 +37,7 @@ mod owner;
 pub mod ports;
 mod quota;
 
+mod save;
 pub mod secret;
 mod settings;
 mod sql;
@@ -54,7 +55,10 @@ pub use db::{DatabaseSettings, DatabaseUrl, UrlError};
 pub use error::{NetworkError, SecretError, StoreError};
 pub use event::{Event, EventKind, EventPage, NewEvent};
 pub use host::Host;
-pub use list::{Direction, ListError, ListQuery, Page, Resource, Rows, TagFilter, Views};
+pub use list::{
+    Direction, ListError, ListQuery, Page, Resource, Rows, ShownLoadBalancer, ShownPage, TagFilter,
+    Views,
+};
 pub use lock::StateLock;
 pub use network::{
     AllocationPool, CatalogError, Near, Network, NetworkCatalog, NetworkDriver, NoopNetworks,

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 
 use lb_model::{
     id::{ListenerId, LoadBalancerId, MemberId},
-    spec::{ListenerReport, LoadBalancerReport, MemberReport},
+    spec::{ListenerReport, LoadBalancerReport},
 };
 
 use crate::{
-    db::{Connection, query},
+    db::{Builder, Connection, Pool, query},
     error::StoreError,
-    sql::{Reader, counter},
+    sql::{Query, Reader, counter},
     store::{Store, now},
     whole::MEMBER_HEALTH,
 };
@@ -55,6 +55,9 @@ impl Stats {
 impl Store {
     /// Takes over what a host observed. What it says of objects that are gone is dropped.
     ///
+    /// Most of it is known already, so it is read first, and beside whoever writes; only what differs
+    /// is written. Counters of one host are told to one server at a time.
+    ///
     /// # Errors
     /// The database's.
     pub async fn record_reports(
@@ -62,13 +65,42 @@ impl Store {
         host: &str,
         reports: &[LoadBalancerReport],
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin_write().await?;
-        for report in reports {
-            for listener in &report.listeners {
-                record_listener(&mut transaction, host, report.id, listener).await?;
+        let read = &self.inner.database.read;
+        let mut changes = Vec::new();
+        let all = reports.iter().flat_map(|report| {
+            report
+                .listeners
+                .iter()
+                .map(|listener| (report.id, listener))
+        });
+        let all: Vec<_> = all.collect();
+        for some in all.chunks(ASKED_AT_ONCE) {
+            changes.extend(changed_listeners(read, host, some).await?);
+        }
+        // Not probed yet says nothing: a rebuilt amphora inherits what is known.
+        let probed = reports.iter().flat_map(|report| &report.members);
+        let probed: Vec<_> = probed
+            .filter_map(|member| Some((member.member_id, member.up?)))
+            .collect();
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for some in probed.chunks(ASKED_AT_ONCE) {
+            let known = known_health(read, some).await?;
+            for (id, is_up) in some.iter().filter(|(id, up)| known.get(id) != Some(up)) {
+                let list = if *is_up { &mut up } else { &mut down };
+                list.push(*id);
             }
-            for member in &report.members {
-                record_member(&mut transaction, report.id, member).await?;
+        }
+        if changes.is_empty() && up.is_empty() && down.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.begin_write().await?;
+        for change in changes {
+            change.execute(&mut transaction).await?;
+        }
+        let owners: Vec<LoadBalancerId> = reports.iter().map(|report| report.id).collect();
+        for (members, is_up) in [(&up, true), (&down, false)] {
+            for some in members.chunks(ASKED_AT_ONCE) {
+                record_members(&mut transaction, &owners, some, is_up).await?;
             }
         }
         transaction.commit().await?;
@@ -151,9 +183,9 @@ const SELECT_STATS: &str = "SELECT * FROM listener_stats WHERE load_balancer_id 
 const SELECT_HEALTH: &str = "SELECT member_id, up FROM member_health WHERE load_balancer_id = $1";
 const FORGET: &str = "UPDATE listener_stats SET active_connections = 0 \
      WHERE host = $1 AND active_connections <> 0";
+/// Ends with the host and a list.
 const SELECT_LAST: &str = "SELECT last_bytes_in, last_bytes_out, last_total_connections, \
-     last_request_errors, active_connections FROM listener_stats \
-     WHERE listener_id = $1 AND host = $2";
+     last_request_errors, active_connections, listener_id FROM listener_stats WHERE host = ";
 const FIRST_STATS: &str = "INSERT INTO listener_stats (listener_id, host, load_balancer_id, \
      bytes_in, bytes_out, active_connections, total_connections, request_errors, \
      last_bytes_in, last_bytes_out, last_total_connections, last_request_errors) \
@@ -164,22 +196,18 @@ const ADD_STATS: &str = "UPDATE listener_stats SET bytes_in = bytes_in + $3, \
      total_connections = total_connections + $6, request_errors = request_errors + $7, \
      last_bytes_in = $8, last_bytes_out = $9, last_total_connections = $10, \
      last_request_errors = $11 WHERE listener_id = $1 AND host = $2";
-const UPSERT_HEALTH: &str = "INSERT INTO member_health (member_id, load_balancer_id, up, since) \
-     SELECT m.id, m.load_balancer_id, $3, $4 FROM members m \
-     WHERE m.id = $1 AND m.load_balancer_id = $2 \
-     ON CONFLICT (member_id) DO UPDATE SET up = excluded.up, since = excluded.since \
-     WHERE member_health.up <> excluded.up";
+/// Ends with a list.
+const SELECT_KNOWN: &str = "SELECT member_id, up FROM member_health WHERE member_id IN (";
+const MEMBERS_AMONG: &str = " FROM members m WHERE m.id IN (";
+const UPSERT: &str = " ON CONFLICT (member_id) DO UPDATE SET up = excluded.up, \
+     since = excluded.since WHERE member_health.up <> excluded.up";
+
+/// Ids in one statement.
+const ASKED_AT_ONCE: usize = 256;
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[
-    SELECT_STATS,
-    SELECT_HEALTH,
-    FORGET,
-    SELECT_LAST,
-    FIRST_STATS,
-    ADD_STATS,
-    UPSERT_HEALTH,
-];
+pub(crate) const STATEMENTS: &[&str] =
+    &[SELECT_STATS, SELECT_HEALTH, FORGET, FIRST_STATS, ADD_STATS];
 
 /// How far a counter went since it was last heard: from nothing when it started again.
 const fn growth(last: i64, reported: i64) -> i64 {
@@ -190,28 +218,59 @@ const fn growth(last: i64, reported: i64) -> i64 {
     }
 }
 
-async fn record_listener(
-    connection: &mut Connection,
+/// What must be written of these listeners' counters.
+async fn changed_listeners(
+    pool: &Pool,
+    host: &str,
+    reports: &[(LoadBalancerId, &ListenerReport)],
+) -> Result<Vec<Query>, StoreError> {
+    let mut select = Builder::new(SELECT_LAST);
+    select.push_bind(host).push(" AND listener_id IN (");
+    select.push_list(reports.iter().map(|(_owner, report)| report.id.to_string()));
+    select.push(")");
+    let mut known: HashMap<ListenerId, [i64; 5]> = HashMap::new();
+    for row in &select.build().fetch_all(pool).await? {
+        let last = [
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get(2)?,
+            row.try_get(3)?,
+            row.try_get(4)?,
+        ];
+        known.insert(
+            Reader::new("listener_stats", row).parse("listener_id")?,
+            last,
+        );
+    }
+    let changes = reports.iter().filter_map(|(owner, report)| {
+        counted(host, *owner, report, known.get(&report.id).copied())
+    });
+    Ok(changes.collect())
+}
+
+/// The statement that writes a listener's counters; `None`: they are what they were.
+fn counted(
     host: &str,
     owner: LoadBalancerId,
     report: &ListenerReport,
-) -> Result<(), StoreError> {
+    known: Option<[i64; 5]>,
+) -> Option<Query> {
     let id = report.id.to_string();
-    let row = query(SELECT_LAST)
-        .bind(&id)
-        .bind(host)
-        .fetch_optional(&mut *connection)
-        .await?;
     let reported = [
         report.bytes_in,
         report.bytes_out,
         report.total_connections,
         report.request_errors,
+        report.active_connections,
     ];
-    let [bytes_in, bytes_out, total, errors] = reported.map(counter);
-    let active = counter(report.active_connections);
-    let Some(row) = row else {
-        query(FIRST_STATS)
+    let now = reported.map(counter);
+    // Nothing was counted yet, which is what the absence of a row says.
+    if known.unwrap_or_default() == now {
+        return None;
+    }
+    let [bytes_in, bytes_out, total, errors, active] = now;
+    let Some([last_in, last_out, last_total, last_errors, _active]) = known else {
+        let first = query(FIRST_STATS)
             .bind(id)
             .bind(host)
             .bind(owner.to_string())
@@ -219,23 +278,10 @@ async fn record_listener(
             .bind(bytes_out)
             .bind(active)
             .bind(total)
-            .bind(errors)
-            .execute(connection)
-            .await?;
-        return Ok(());
+            .bind(errors);
+        return Some(first);
     };
-    let last: [i64; 5] = [
-        row.try_get(0)?,
-        row.try_get(1)?,
-        row.try_get(2)?,
-        row.try_get(3)?,
-        row.try_get(4)?,
-    ];
-    if last == [bytes_in, bytes_out, total, errors, active] {
-        return Ok(());
-    }
-    let [last_in, last_out, last_total, last_errors, _active] = last;
-    query(ADD_STATS)
+    let more = query(ADD_STATS)
         .bind(id)
         .bind(host)
         .bind(growth(last_in, bytes_in))
@@ -246,27 +292,45 @@ async fn record_listener(
         .bind(bytes_in)
         .bind(bytes_out)
         .bind(total)
-        .bind(errors)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .bind(errors);
+    Some(more)
 }
 
-async fn record_member(
+/// What is known of these members.
+async fn known_health(
+    pool: &Pool,
+    members: &[(MemberId, bool)],
+) -> Result<HashMap<MemberId, bool>, StoreError> {
+    if members.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut select = Builder::new(SELECT_KNOWN);
+    select.push_list(members.iter().map(|(id, _up)| id.to_string()));
+    select.push(")");
+    let rows = select.build().fetch_all(pool).await?;
+    let known = rows.iter();
+    known
+        .map(|row| health(&Reader::new(MEMBER_HEALTH, row)))
+        .collect()
+}
+
+/// Members that are gone, or are another's, are left out.
+async fn record_members(
     connection: &mut Connection,
-    owner: LoadBalancerId,
-    report: &MemberReport,
+    owners: &[LoadBalancerId],
+    members: &[MemberId],
+    up: bool,
 ) -> Result<(), StoreError> {
-    // Not probed yet says nothing: a rebuilt amphora inherits what is known.
-    let Some(up) = report.up else {
-        return Ok(());
-    };
-    query(UPSERT_HEALTH)
-        .bind(report.member_id.to_string())
-        .bind(owner.to_string())
-        .bind(up)
-        .bind(now().0)
-        .execute(connection)
-        .await?;
+    let mut upsert = Builder::new(
+        "INSERT INTO member_health (member_id, load_balancer_id, up, since) \
+         SELECT m.id, m.load_balancer_id, ",
+    );
+    upsert.push_bind(up).push(", ").push_bind(now().0);
+    upsert.push(MEMBERS_AMONG);
+    upsert.push_list(members.iter().map(ToString::to_string));
+    upsert.push(") AND m.load_balancer_id IN (");
+    upsert.push_list(owners.iter().map(ToString::to_string));
+    upsert.push(")").push(UPSERT);
+    upsert.build().execute(connection).await?;
     Ok(())
 }

@@ -37,12 +37,15 @@ pub(crate) enum Value {
     Bool(bool),
 }
 
+/// A column's name with a value for it.
+pub(crate) type Column = (&'static str, Value);
+
 /// A row to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewRow {
     pub(crate) table: &'static str,
     pub(crate) id: Uuid,
-    columns: Vec<(&'static str, Value)>,
+    columns: Vec<Column>,
 }
 
 impl NewRow {
@@ -156,16 +159,39 @@ impl NewRow {
         Self::upsert_all(vec![self], connection).await
     }
 
-    /// Rows of one table, in few statements: as many of them as is a power of two at a time, so that
-    /// few different statements come of it.
+    /// What is not as in `old`, a row of the same table.
+    pub(crate) fn differing(&self, old: &Self) -> Vec<Column> {
+        let pairs = self.columns.iter().zip(&old.columns);
+        let differing = pairs.filter(|(new, old)| new != old);
+        differing.map(|(new, _old)| new.clone()).collect()
+    }
+
+    /// Inserts or replaces rows of one table, in few statements.
     pub(crate) async fn upsert_all(
+        rows: Vec<Self>,
+        connection: &mut Connection,
+    ) -> Result<(), StoreError> {
+        Self::write_all(rows, Self::upsert_sql, connection).await
+    }
+
+    /// Inserts rows of one table, which are new ones, in few statements.
+    pub(crate) async fn insert_all(
+        rows: Vec<Self>,
+        connection: &mut Connection,
+    ) -> Result<(), StoreError> {
+        Self::write_all(rows, Self::insert_sql, connection).await
+    }
+
+    /// As many rows as is a power of two at a time, so that few different statements come of it.
+    async fn write_all(
         mut rows: Vec<Self>,
+        sql: fn(&Self, usize) -> String,
         connection: &mut Connection,
     ) -> Result<(), StoreError> {
         while let Some(first) = rows.first() {
             let largest = 1 << rows.len().ilog2();
             let count = largest.min(ROWS_AT_ONCE);
-            let query = Query::built(first.upsert_sql(count));
+            let query = Query::built(sql(first, count));
             let query = rows
                 .drain(..count)
                 .fold(query, |query, row| row.bound(query));

@@ -5,7 +5,7 @@
 //! cannot be had, nothing has changed. A load balancer that the operation left in DELETED is removed
 //! with all that hangs on it, its addresses included.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use lb_model::{
     enums::{ProvisioningStatus, Topology},
@@ -16,23 +16,19 @@ use lb_model::{
     time::Timestamp,
     tree::Tree,
 };
-use uuid::Uuid;
 
 use crate::{
     db::{Builder, Connection, Row, Transaction, query, query_scalar},
     decode::{Loaded, load, push_ids},
-    encode::{
-        Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS,
-        Ordinals, POOLS, encode,
-    },
+    encode::{Encoded, LOAD_BALANCERS, Ordinals, encode},
     error::{NetworkError, StoreError},
     event,
     host::HostAddresses,
     lock::{Attempts, lock_row},
     ports::needed_ports,
     quota,
-    secret::consumer,
-    sql::{NewRow, Reader},
+    save::save,
+    sql::Reader,
     store::Store,
     vip::Vips,
 };
@@ -383,56 +379,8 @@ impl Store {
 const SELECT_PROJECT: &str = "SELECT project_id FROM load_balancers WHERE id = $1";
 pub(crate) const LOCK_TREE: &str = "SELECT id FROM load_balancers WHERE id = $1";
 const DELETE_TREE: &str = "DELETE FROM load_balancers WHERE id = $1";
-const DELETE_TAGS_OF: &str = "DELETE FROM tags WHERE resource_id IN (";
-/// Objects removed by one statement.
-const DELETED_AT_ONCE: usize = 128;
-const DELETE_TAGS: &str = "DELETE FROM tags WHERE resource_id = $1";
-const INSERT_TAG: &str =
-    "INSERT INTO tags (resource_id, tag, ordinal, load_balancer_id) VALUES ($1, $2, $3, $4)";
-const FORGET_HEALTH: &str = "DELETE FROM member_health WHERE member_id IN (SELECT m.id \
-     FROM members m JOIN health_monitors h ON h.pool_id = m.pool_id WHERE h.id IN (";
-
-/// Children first, so that nothing is removed twice.
-const DELETES: &[(&str, &str)] = &[
-    (L7RULES, "DELETE FROM l7rules WHERE id IN ("),
-    (L7POLICIES, "DELETE FROM l7policies WHERE id IN ("),
-    (LISTENERS, "DELETE FROM listeners WHERE id IN ("),
-    (MEMBERS, "DELETE FROM members WHERE id IN ("),
-    (HEALTH_MONITORS, "DELETE FROM health_monitors WHERE id IN ("),
-    (POOLS, "DELETE FROM pools WHERE id IN ("),
-];
-
-/// The order in which rows are written: each refers to earlier ones alone.
-const PARENTS_FIRST: [&str; 7] = [
-    LOAD_BALANCERS,
-    LISTENERS,
-    POOLS,
-    MEMBERS,
-    HEALTH_MONITORS,
-    L7POLICIES,
-    L7RULES,
-];
-
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] = &[
-    LOCK_TREE,
-    select_heads!(),
-    SELECT_PROJECT,
-    DELETE_TREE,
-    DELETE_TAGS,
-    INSERT_TAG,
-];
-
-/// Those that end with a list.
-#[cfg(test)]
-pub(crate) fn list_statements() -> Vec<String> {
-    let of_tables = DELETES.iter().map(|(_table, sql)| format!("{sql}$1)"));
-    let others = [
-        format!("{FORGET_HEALTH}$1))"),
-        format!("{DELETE_TAGS_OF}$1)"),
-    ];
-    of_tables.chain(others).collect()
-}
+pub(crate) const STATEMENTS: &[&str] = &[LOCK_TREE, select_heads!(), SELECT_PROJECT, DELETE_TREE];
 
 /// A met quota stands before an address that is taken (contract 3.4: 403 beats 409).
 fn quota_first(error: StoreError, mut allowance: Allowance) -> StoreError {
@@ -451,88 +399,4 @@ async fn remove(connection: &mut Connection, id: LoadBalancerId) -> Result<bool,
         .execute(connection)
         .await?;
     Ok(done.rows_affected() > 0)
-}
-
-/// Writes what differs between two states of a tree.
-pub(crate) async fn save(
-    connection: &mut Connection,
-    owner: LoadBalancerId,
-    old: &Encoded,
-    new: Encoded,
-) -> Result<(), StoreError> {
-    let kept: HashSet<Uuid> = new.rows.iter().map(|row| row.id).collect();
-    for (table, sql) in DELETES {
-        let gone = old
-            .rows
-            .iter()
-            .filter(|row| row.table == *table && !kept.contains(&row.id));
-        let gone: Vec<Uuid> = gone.map(|row| row.id).collect();
-        for some in gone.chunks(DELETED_AT_ONCE) {
-            if *table == HEALTH_MONITORS {
-                delete(connection, FORGET_HEALTH, some).await?;
-            }
-            delete(connection, DELETE_TAGS_OF, some).await?;
-            delete(connection, sql, some).await?;
-        }
-    }
-    let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
-    let differs = |row: &NewRow| before.get(&row.id) != Some(&row);
-    let (changed, _same): (Vec<NewRow>, Vec<NewRow>) = new.rows.into_iter().partition(differs);
-    let mut by_table: HashMap<&str, Vec<NewRow>> = HashMap::new();
-    for row in changed {
-        by_table.entry(row.table).or_default().push(row);
-    }
-    for table in PARENTS_FIRST {
-        let rows = by_table.remove(table).unwrap_or_default();
-        NewRow::upsert_all(rows, connection).await?;
-    }
-    let no_tags = Vec::new();
-    for (id, tags) in &new.tags {
-        let known = old.tags.get(id).unwrap_or(&no_tags);
-        if known != tags {
-            save_tags(connection, owner, *id, tags).await?;
-        }
-    }
-    if old.secrets != new.secrets {
-        consumer::save(connection, owner, new.secrets.iter()).await?;
-    }
-    Ok(())
-}
-
-/// `sql` up to the list of ids.
-async fn delete(
-    connection: &mut Connection,
-    sql: &'static str,
-    ids: &[Uuid],
-) -> Result<(), StoreError> {
-    let mut delete = Builder::new(sql);
-    delete.push_list(ids.iter().map(Uuid::to_string)).push(")");
-    // One of them closes a subquery.
-    if sql == FORGET_HEALTH {
-        delete.push(")");
-    }
-    delete.build().execute(connection).await?;
-    Ok(())
-}
-
-async fn save_tags(
-    connection: &mut Connection,
-    owner: LoadBalancerId,
-    id: Uuid,
-    tags: &[String],
-) -> Result<(), StoreError> {
-    query(DELETE_TAGS)
-        .bind(id.to_string())
-        .execute(&mut *connection)
-        .await?;
-    for (tag, ordinal) in tags.iter().zip(0_i64..) {
-        query(INSERT_TAG)
-            .bind(id.to_string())
-            .bind(tag)
-            .bind(ordinal)
-            .bind(owner.to_string())
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
 }

@@ -6,7 +6,13 @@
 //! connection the next one waits here.
 
 use std::{
-    fmt, future::Future, io, net::TcpStream as StdTcpStream, pin::Pin, sync::Arc, time::Duration,
+    fmt,
+    future::Future,
+    io,
+    net::TcpStream as StdTcpStream,
+    pin::Pin,
+    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,6 +33,7 @@ use crate::{
         PROTOCOL_VERSION, REPORT_PATH, RESPONSE_BYTES_MAX, Refusal, ReportRequest, ReportResponse,
         SYNC_HOLD_MAX, SYNC_PATH, SyncRequest, SyncResponse,
     },
+    remembered::Asked,
     tls::{self, Credentials},
 };
 
@@ -73,11 +80,15 @@ pub struct SyncClient {
     tls: Arc<ClientConfig>,
     dialer: Arc<dyn Dialer>,
     link: Mutex<Link>,
+    /// The last question that was answered.
+    asked: SyncMutex<Option<Asked>>,
 }
 
 /// The connection, or when the next attempt is allowed.
 struct Link {
     sender: Option<SendRequest<Full<Bytes>>>,
+    /// How many were made so far.
+    made: u64,
     /// Which server is tried first.
     current: usize,
     next_attempt: Instant,
@@ -110,8 +121,10 @@ impl SyncClient {
                 .collect(),
             tls: tls::client_config(credentials)?,
             dialer,
+            asked: SyncMutex::default(),
             link: Mutex::new(Link {
                 sender: None,
+                made: 0,
                 current: 0,
                 next_attempt: Instant::now(),
                 backoff: BACKOFF_MIN,
@@ -124,7 +137,41 @@ impl SyncClient {
     /// # Errors
     /// No connection, or no proper answer. Safe to repeat.
     pub async fn sync(&self, request: &SyncRequest) -> Result<SyncResponse, WireError> {
-        self.call(SYNC_PATH, request, SYNC_TIMEOUT).await
+        let (sender, connection) = self.sender().await?;
+        // Taken: after whatever else than an answer, everything is told again.
+        let asked = self.asked().take();
+        let short = asked
+            .filter(|asked| asked.connection == connection)
+            .map(|asked| asked.shortened(request));
+        let answer: SyncResponse = match short {
+            None => {
+                self.exchange(sender, SYNC_PATH, request, SYNC_TIMEOUT)
+                    .await?
+            }
+            Some(short) => {
+                let again = sender.clone();
+                match self.exchange(sender, SYNC_PATH, &short, SYNC_TIMEOUT).await {
+                    Err(WireError::Refused { status: 409, .. }) => {
+                        self.exchange(again, SYNC_PATH, request, SYNC_TIMEOUT)
+                            .await?
+                    }
+                    other => other?,
+                }
+            }
+        };
+        if let Some(number) = answer.number {
+            *self.asked() = Some(Asked {
+                connection,
+                number,
+                known: request.known.clone(),
+            });
+        }
+        Ok(answer)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Asked>> {
+        // Replaced as a whole.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells what the host carries.
@@ -132,18 +179,21 @@ impl SyncClient {
     /// # Errors
     /// No connection, or no proper answer. Safe to repeat.
     pub async fn report(&self, request: &ReportRequest) -> Result<(), WireError> {
-        let ReportResponse {} = self.call(REPORT_PATH, request, REPORT_TIMEOUT).await?;
+        let (sender, _connection) = self.sender().await?;
+        let ReportResponse {} = self
+            .exchange(sender, REPORT_PATH, request, REPORT_TIMEOUT)
+            .await?;
         Ok(())
     }
 
-    async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+    async fn exchange<Q: Serialize + Sync, A: DeserializeOwned>(
         &self,
+        mut sender: SendRequest<Full<Bytes>>,
         path: &str,
         message: &Q,
         timeout: Duration,
     ) -> Result<A, WireError> {
         let body = Bytes::from(serde_json::to_vec(message)?);
-        let mut sender = self.sender().await?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("https://{SERVER_NAME}{path}"))
@@ -166,11 +216,11 @@ impl SyncClient {
         }
     }
 
-    /// The live connection, or a new one once back-off allows it.
-    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, WireError> {
+    /// The live connection, or a new one once back-off allows it; and which one it is.
+    async fn sender(&self) -> Result<(SendRequest<Full<Bytes>>, u64), WireError> {
         let mut link = self.link.lock().await;
         if let Some(sender) = link.sender.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+            return Ok((sender.clone(), link.made));
         }
         link.sender = None;
         tokio::time::sleep_until(link.next_attempt).await;
@@ -188,7 +238,8 @@ impl SyncClient {
                     link.backoff = BACKOFF_MIN;
                     // A server that accepts and hangs up is not hammered either.
                     link.next_attempt = Instant::now() + BACKOFF_MIN;
-                    return Ok(sender);
+                    link.made += 1;
+                    return Ok((sender, link.made));
                 }
                 Ok(Err(error)) => error,
                 Err(_elapsed) => WireError::Timeout {

@@ -15,5 +15,6 @@ pub mod client;
 pub mod error;
 pub mod files;
 pub mod message;
+mod remembered;
 pub mod server;
 pub mod tls;

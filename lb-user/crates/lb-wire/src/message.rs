@@ -47,6 +47,13 @@ pub struct SyncRequest {
     /// Everything the host holds, with the newest generation *received*, applied or not. A load
     /// balancer leaves it when [`SyncResponse::gone`] named it.
     pub known: BTreeMap<LoadBalancerId, u64>,
+    /// On the wire alone: [`Self::known`] has only what is new since the question to which the server
+    /// gave this number ([`SyncResponse::number`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// On the wire alone, beside [`Self::since`]: what the host no longer has of that question's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<LoadBalancerId>,
     /// Being taken down, not yet told in a [`ReportRequest::removed`] that was accepted.
     #[serde(default)]
     pub removing: BTreeSet<LoadBalancerId>,
@@ -117,6 +124,10 @@ pub struct SyncResponse {
     /// Not known to the server: kept, and to be told of in the next request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub describe: Vec<LoadBalancerId>,
+    /// On the wire alone: the server remembers what the host said it has, under this number, for as
+    /// long as the connection lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// What a host carries. Sent at once on each change, and every second.

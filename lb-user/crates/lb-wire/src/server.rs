@@ -22,6 +22,7 @@ use crate::{
         PROTOCOL_VERSION, REPORT_PATH, REQUEST_BYTES_MAX, Refusal, ReportRequest, ReportResponse,
         SYNC_PATH, SyncRequest, SyncResponse,
     },
+    remembered::Told,
     tls,
 };
 
@@ -128,9 +129,11 @@ async fn serve_agent<H: Handler>(stream: TcpStream, acceptor: TlsAcceptor, handl
     };
     tracing::info!(host, ?peer, "agent connected");
     let host: Arc<str> = host.into();
+    let told = Arc::new(Told::default());
     let service = service_fn(|request| {
         let (handler, host) = (Arc::clone(&handler), Arc::clone(&host));
-        async move { Ok::<_, Infallible>(answer(request, handler.as_ref(), &host).await) }
+        let told = Arc::clone(&told);
+        async move { Ok::<_, Infallible>(answer(request, handler.as_ref(), &host, &told).await) }
     });
     let ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -149,9 +152,10 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
     handler: &H,
     host: &str,
+    told: &Told,
 ) -> Response<Full<Bytes>> {
     let outcome = match (request.method(), request.uri().path()) {
-        (&Method::POST, SYNC_PATH) => sync(request, handler, host).await,
+        (&Method::POST, SYNC_PATH) => sync(request, handler, host, told).await,
         (&Method::POST, REPORT_PATH) => report(request, handler, host).await,
         (method, path) => Err((
             StatusCode::NOT_FOUND,
@@ -180,10 +184,21 @@ async fn answer<H: Handler>(
 
 type Outcome = Result<Vec<u8>, (StatusCode, String)>;
 
-async fn sync<H: Handler>(request: Request<Incoming>, handler: &H, host: &str) -> Outcome {
-    let message: SyncRequest = read(request).await?;
+async fn sync<H: Handler>(
+    request: Request<Incoming>,
+    handler: &H,
+    host: &str,
+    told: &Told,
+) -> Outcome {
+    let mut message: SyncRequest = read(request).await?;
     check_sender(message.version, &message.host, host)?;
-    write(&handler.sync(message).await.map_err(unavailable)?)
+    let number = told.whole(&mut message).ok_or_else(|| {
+        let unknown = "the question before is not remembered: everything has to be named";
+        (StatusCode::CONFLICT, unknown.to_owned())
+    })?;
+    let mut response = handler.sync(message).await.map_err(unavailable)?;
+    response.number = Some(number);
+    write(&response)
 }
 
 async fn report<H: Handler>(request: Request<Incoming>, handler: &H, host: &str) -> Outcome {

@@ -37,6 +37,7 @@ impl Handler for Echo {
             changed: Vec::new(),
             gone: request.known.into_keys().collect(),
             describe: Vec::new(),
+            ..SyncResponse::default()
         })
     }
 
@@ -104,6 +105,12 @@ async fn sync_and_report_share_one_connection_and_do_not_wait_for_each_other() -
     let mut asked = sync_request("host-a");
     asked.known.insert(id, 3);
     assert_eq!(client.sync(&asked).await?.gone, vec![id]);
+    // From now on only what changed is sent, and the server knows the rest.
+    let other = LoadBalancerId(Uuid::from_u128(8));
+    asked.known.insert(other, 1);
+    assert_eq!(client.sync(&asked).await?.gone, vec![id, other]);
+    asked.known.remove(&id);
+    assert_eq!(client.sync(&asked).await?.gone, vec![other]);
 
     let held = sync_request("host-a");
     let report = report_request("host-a");

@@ -65,7 +65,7 @@ pub fn row(row: Row, times: &[Duration]) -> Row {
 }
 
 /// The same with the real agent, on SQLite, in namespaces of its own; needs root.
-pub fn with_real_agent(binary: &Path) -> anyhow::Result<Row> {
+pub fn with_real_agent(binary: &Path, logs: Option<&Path>) -> anyhow::Result<Row> {
     let base = std::env::temp_dir().join(lb_testkit::unique(PREFIX));
     let topology = Topology::new(PREFIX, ClientSide::Namespace)?;
     let place = Place {
@@ -74,7 +74,7 @@ pub fn with_real_agent(binary: &Path) -> anyhow::Result<Row> {
         sync: free_address()?,
     };
     let text = config::in_namespaces(&place, &topology);
-    let times = measured(binary, place, &text);
+    let times = measured(binary, place, &text, logs);
     System::remove(binary, &base)?;
     let whole = Row::default()
         .with("bench", "api")
@@ -85,7 +85,12 @@ pub fn with_real_agent(binary: &Path) -> anyhow::Result<Row> {
     Ok(row(whole, &times?))
 }
 
-fn measured(binary: &Path, place: Place, text: &str) -> anyhow::Result<Vec<Duration>> {
+fn measured(
+    binary: &Path,
+    place: Place,
+    text: &str,
+    logs: Option<&Path>,
+) -> anyhow::Result<Vec<Duration>> {
     let api = place.api;
     let mut system = System::new(binary, place, text)?;
     system.start("all-in-one")?;
@@ -95,6 +100,9 @@ fn measured(binary: &Path, place: Place, text: &str) -> anyhow::Result<Vec<Durat
     for n in 0..COUNT_REAL {
         let took = one(&mut client, &tree(n)).with_context(|| system.logs())?;
         times.push(took);
+    }
+    if let Some(directory) = logs {
+        system.keep_logs(directory)?;
     }
     // The first one waits for the agent to come up, too.
     times.remove(0);

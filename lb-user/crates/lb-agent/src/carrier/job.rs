@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{Carrier, Input, Network, RETRY};
 use crate::{
-    Result,
+    Error, Result,
     bpf::Attachment,
     edge::AmphoraNetwork,
     host::{Host, Places},
@@ -106,22 +106,13 @@ impl Carrier {
 }
 
 async fn run(
-    host: &Host,
+    host: &Arc<Host>,
     spec: &LoadBalancerSpec,
     (present, old): (Present, Present),
     health: Health,
     own: &mpsc::UnboundedSender<Input>,
 ) -> Result<Outcome> {
-    let mut networks = BTreeMap::new();
-    for amphora in &spec.amphorae {
-        let wanted = AmphoraNetwork::new(spec, amphora, &host.uplinks)?;
-        let there = present.get(&amphora.id);
-        let network = match there.filter(|network| network.wanted == wanted) {
-            Some(network) => network.clone(),
-            None => ensure(host, wanted, old.get(&amphora.id)).await?,
-        };
-        networks.insert(amphora.id, network);
-    }
+    let networks = networks(host, spec, &present, &old).await?;
     host.apply_addresses(spec).await?;
     let veths = networks.iter();
     let veths = veths
@@ -135,6 +126,44 @@ async fn run(
     }
     let places = host.apply_maps(spec, &veths, &health).await?;
     Ok(Outcome::Mapped(spec.generation, places, health))
+}
+
+/// The networks of all amphorae; those that are missing are made beside each other: most of it is
+/// waiting for the kernel.
+async fn networks(
+    host: &Arc<Host>,
+    spec: &LoadBalancerSpec,
+    present: &Present,
+    old: &Present,
+) -> Result<Present> {
+    let mut networks = Present::new();
+    let mut made = Vec::new();
+    for amphora in &spec.amphorae {
+        let wanted = AmphoraNetwork::new(spec, amphora, &host.uplinks)?;
+        let there = present.get(&amphora.id);
+        if let Some(network) = there.filter(|network| network.wanted == wanted) {
+            networks.insert(amphora.id, network.clone());
+            continue;
+        }
+        let (host, old) = (Arc::clone(host), old.get(&amphora.id).cloned());
+        let making = lb_telemetry::task::spawn("amphora-network", async move {
+            ensure(&host, wanted, old.as_ref()).await
+        });
+        made.push((amphora.id, making));
+    }
+    // All of them end before the first failure is told: what comes next may make them again.
+    let mut failed = None;
+    for (id, making) in made {
+        match making.await {
+            Ok(Some(Ok(network))) => drop(networks.insert(id, network)),
+            Ok(Some(Err(error))) => failed = Some(error),
+            Ok(None) | Err(_) => failed = Some(Error::Other("it was not finished".to_owned())),
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(networks),
+    }
 }
 
 /// Makes an amphora's network and lets its answers out.

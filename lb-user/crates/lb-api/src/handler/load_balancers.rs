@@ -5,17 +5,17 @@ use lb_model::{
     ctx::Ctx,
     id::{LoadBalancerId, NetworkId},
     quota::{Allowance, QuotaClass},
-    render::{self, LoadBalancerDocument},
+    render,
     request::{LoadBalancerCreate, LoadBalancerUpdate, reader::boolean_word},
     tls::LeftOut,
     tree::{NewLoadBalancer, Tree},
 };
 use lb_policy::Action;
-use lb_store::{Resource, Stats, Vips};
+use lb_store::{Stats, Vips};
 use serde_json::{Value, json};
 
 use crate::{
-    answer::{accepted, counters, created, deleted, shown, updated},
+    answer::{accepted, counters, created, deleted, shown_load_balancer, updated},
     call::Call,
     error::ApiError,
     state::{ApiState, Needs, new_id},
@@ -30,19 +30,18 @@ pub(crate) async fn list(State(api): State<ApiState>, call: Call) -> Result<Resp
         Action::LoadBalancerGetAllGlobal,
         Action::LoadBalancerGetAll,
     )?;
-    let list = api.list(&call, Resource::LoadBalancer, project).await?;
-    let views = list.page.load_balancers().map(LoadBalancerDocument::from);
-    Ok(list.answer(&call, "loadbalancers", views))
+    let list = api.list_load_balancers(&call, project).await?;
+    Ok(list.answer(&call))
 }
 
 /// `GET /loadbalancers/{id}`
 pub(crate) async fn show(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let id: LoadBalancerId = call.id(0, "Load Balancer")?;
-    let view = api.store().load_balancer(id).await?;
-    let view = view.ok_or_else(|| id.not_found())?;
-    let project = &view.load_balancer.project_id;
-    api.authorize(&call, Action::LoadBalancerGetOne, project)?;
-    Ok(shown(&call, KEY, LoadBalancerDocument::from(&view)))
+    let page = api.store().shown_load_balancer(id).await?;
+    let one = page.load_balancers().next();
+    let one = one.ok_or_else(|| id.not_found())?;
+    api.authorize(&call, Action::LoadBalancerGetOne, &one.project_id())?;
+    Ok(shown_load_balancer(&call, KEY, one))
 }
 
 /// `GET /loadbalancers/{id}/status` and `/statuses`

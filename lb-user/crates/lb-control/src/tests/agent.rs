@@ -126,6 +126,8 @@ pub(crate) fn sync_request(
         host: host.to_owned(),
         host_addresses: vec!["198.51.100.1".parse().unwrap()],
         known,
+        since: None,
+        dropped: BTreeSet::new(),
         removing,
         capabilities: BTreeSet::new(),
         described: Vec::new(),

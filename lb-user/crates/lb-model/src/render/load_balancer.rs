@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 use super::{listener, pool};
@@ -51,47 +51,66 @@ impl<'a> From<&'a Tree> for LoadBalancerDocument<'a> {
     }
 }
 
-/// Keys in alphabetical order, as in every other document.
-impl Serialize for LoadBalancerDocument<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// Takes the entries of a document, one after the other.
+pub(super) trait Put {
+    type Error;
+
+    fn put<V: Serialize + ?Sized>(&mut self, key: &str, value: &V) -> Result<(), Self::Error>;
+}
+
+impl LoadBalancerDocument<'_> {
+    /// Keys in alphabetical order, as in every other document; those of `packed` are the same.
+    pub(super) fn each<P: Put>(&self, to: &mut P) -> Result<(), P::Error> {
         let it = self.load_balancer;
         let (common, placement) = (&it.common, &it.placement);
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("additional_vips", &AdditionalVips(&it.additional_vips))?;
-        map.serialize_entry("admin_state_up", &common.admin_state_up)?;
-        map.serialize_entry("availability_zone", &placement.availability_zone)?;
-        map.serialize_entry("created_at", &common.created_at)?;
-        map.serialize_entry("description", &common.description)?;
-        map.serialize_entry("flavor_id", &placement.flavor_id)?;
-        map.serialize_entry("id", &it.id)?;
+        to.put("additional_vips", &AdditionalVips(&it.additional_vips))?;
+        to.put("admin_state_up", &common.admin_state_up)?;
+        to.put("availability_zone", &placement.availability_zone)?;
+        to.put("created_at", &common.created_at)?;
+        to.put("description", &common.description)?;
+        to.put("flavor_id", &placement.flavor_id)?;
+        to.put("id", &it.id)?;
         match &self.listeners {
-            Children::Ids(ids) => map.serialize_entry("listeners", &References(ids, |id| *id))?,
-            Children::Whole(all) => {
-                map.serialize_entry("listeners", &References(all, |child| child.id))?;
-            }
+            Children::Ids(ids) => to.put("listeners", &References(ids, |id| *id))?,
+            Children::Whole(all) => to.put("listeners", &References(all, |child| child.id))?,
         }
-        map.serialize_entry("name", &common.name)?;
-        map.serialize_entry("operating_status", &common.operating_status)?;
+        to.put("name", &common.name)?;
+        to.put("operating_status", &common.operating_status)?;
         match &self.pools {
-            Children::Ids(ids) => map.serialize_entry("pools", &References(ids, |id| *id))?,
-            Children::Whole(all) => {
-                map.serialize_entry("pools", &References(all, |child| child.id))?;
-            }
+            Children::Ids(ids) => to.put("pools", &References(ids, |id| *id))?,
+            Children::Whole(all) => to.put("pools", &References(all, |child| child.id))?,
         }
-        map.serialize_entry("project_id", &it.project_id)?;
-        map.serialize_entry("provider", &it.provider)?;
-        map.serialize_entry("provisioning_status", &common.provisioning_status)?;
-        map.serialize_entry("tags", &common.tags)?;
-        map.serialize_entry("tenant_id", &it.project_id)?;
-        map.serialize_entry("updated_at", &common.updated_at)?;
-        map.serialize_entry("vip_address", &it.vip.address)?;
-        map.serialize_entry("vip_network_id", &it.vip.network_id)?;
-        map.serialize_entry("vip_port_id", &it.vip.port_id)?;
-        map.serialize_entry("vip_qos_policy_id", &it.vip_options.qos_policy_id)?;
-        map.serialize_entry("vip_sg_ids", &it.vip_options.sg_ids)?;
-        map.serialize_entry("vip_subnet_id", &it.vip.subnet_id)?;
-        map.serialize_entry("vip_vnic_type", &placement.vip_vnic_type)?;
-        map.end()
+        to.put("project_id", &it.project_id)?;
+        to.put("provider", &it.provider)?;
+        to.put("provisioning_status", &common.provisioning_status)?;
+        to.put("tags", &common.tags)?;
+        to.put("tenant_id", &it.project_id)?;
+        to.put("updated_at", &common.updated_at)?;
+        to.put("vip_address", &it.vip.address)?;
+        to.put("vip_network_id", &it.vip.network_id)?;
+        to.put("vip_port_id", &it.vip.port_id)?;
+        to.put("vip_qos_policy_id", &it.vip_options.qos_policy_id)?;
+        to.put("vip_sg_ids", &it.vip_options.sg_ids)?;
+        to.put("vip_subnet_id", &it.vip.subnet_id)?;
+        to.put("vip_vnic_type", &placement.vip_vnic_type)
+    }
+}
+
+struct MapEntries<M>(M);
+
+impl<M: SerializeMap> Put for MapEntries<M> {
+    type Error = M::Error;
+
+    fn put<V: Serialize + ?Sized>(&mut self, key: &str, value: &V) -> Result<(), M::Error> {
+        self.0.serialize_entry(key, value)
+    }
+}
+
+impl Serialize for LoadBalancerDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entries = MapEntries(serializer.serialize_map(None)?);
+        self.each(&mut entries)?;
+        entries.0.end()
     }
 }
 

@@ -24,6 +24,14 @@ pub(crate) enum Row {
 }
 
 impl Row {
+    /// A text where it stands, without a copy.
+    pub(crate) fn text(&self, place: usize) -> Result<Option<&str>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(place)?,
+            Self::Postgres(row) => row.try_get(place)?,
+        })
+    }
+
     /// The value of a column, by name or place.
     pub(crate) fn try_get<T, I>(&self, index: I) -> Result<T, StoreError>
     where

@@ -8,9 +8,13 @@ mod catalog;
 mod field;
 mod packed;
 mod query;
+mod shown;
 mod view;
 
-pub use self::catalog::Rows;
+pub use self::{
+    catalog::Rows,
+    shown::{ShownLoadBalancer, ShownPage},
+};
 
 use std::collections::BTreeMap;
 

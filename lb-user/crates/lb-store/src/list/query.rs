@@ -29,8 +29,17 @@ struct SortKey {
 
 /// The page's rows in order, and whether there are more.
 pub(super) async fn run(pool: &Pool, query: &ListQuery) -> Result<(Vec<Row>, bool), ListError> {
+    run_with(pool, query, &query.resource.columns()).await
+}
+
+/// The same with other columns.
+pub(super) async fn run_with(
+    pool: &Pool,
+    query: &ListQuery,
+    columns: &str,
+) -> Result<(Vec<Row>, bool), ListError> {
     let keys = sort_keys(query)?;
-    let mut sql = select(query)?;
+    let mut sql = select(query, columns)?;
     if let Some(marker) = &query.marker {
         let place = marker_place(pool, query.resource, marker, &keys).await?;
         sql.push(" AND ");
@@ -56,15 +65,25 @@ pub(super) async fn one(
     resource: Resource,
     id: Uuid,
 ) -> Result<Option<Row>, StoreError> {
-    let mut sql = start(resource);
+    one_with(pool, resource, id, &resource.columns()).await
+}
+
+/// The same with other columns.
+pub(super) async fn one_with(
+    pool: &Pool,
+    resource: Resource,
+    id: Uuid,
+    columns: &str,
+) -> Result<Option<Row>, StoreError> {
+    let mut sql = start(resource, columns);
     sql.push(" AND t.id = ").push_bind(id.to_string());
     sql.build().fetch_optional(pool).await
 }
 
 /// The statement up to its conditions.
-fn select(query: &ListQuery) -> Result<Builder, ListError> {
+fn select(query: &ListQuery, columns: &str) -> Result<Builder, ListError> {
     let resource = query.resource;
-    let mut sql = start(resource);
+    let mut sql = start(resource, columns);
     if let (Some(project_id), Some(column)) = (&query.project_id, resource.project()) {
         sql.push(format_args!(" AND {column} = "))
             .push_bind(project_id.clone());
@@ -84,10 +103,9 @@ fn select(query: &ListQuery) -> Result<Builder, ListError> {
 }
 
 /// The statement with the one condition that every request has: the parent.
-fn start(resource: Resource) -> Builder {
+fn start(resource: Resource, columns: &str) -> Builder {
     let mut sql = Builder::new(format!(
-        "SELECT {} FROM {} WHERE 1 = 1",
-        resource.columns(),
+        "SELECT {columns} FROM {} WHERE 1 = 1",
         resource.source(),
     ));
     let parent = match resource {
@@ -311,6 +329,8 @@ pub(crate) fn every_statement() -> Vec<String> {
         &[lb_model::id::LoadBalancerId(Uuid::nil())],
     );
     let mut statements = vec![surroundings.into_string()];
+    let shown = start(Resource::LoadBalancer, crate::summary::SHOWN_COLUMNS);
+    statements.push(shown.into_string());
     for resource in resources {
         for field in resource.fields() {
             let mut query = ListQuery::all(resource);
@@ -332,7 +352,7 @@ pub(crate) fn every_statement() -> Vec<String> {
             query.sort = vec![(field.name.into(), Direction::Desc)];
             let keys = sort_keys(&query).unwrap();
             let place: Vec<Operand> = keys.iter().map(|_key| Operand::Int(1)).collect();
-            let mut sql = select(&query).unwrap();
+            let mut sql = select(&query, &resource.columns()).unwrap();
             sql.push(" AND ");
             push_behind(&mut sql, &keys, &place);
             push_order(&mut sql, &keys);

@@ -159,6 +159,25 @@ async fn load_balancers(pool: &Pool, rows: &[Row]) -> Result<Vec<LoadBalancerVie
     Ok(views)
 }
 
+/// Those with these ids, by id.
+pub(super) async fn of_these(
+    pool: &Pool,
+    ids: &[LoadBalancerId],
+) -> Result<HashMap<LoadBalancerId, LoadBalancerView>, StoreError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(ASKED_AT_ONCE) {
+        let mut query = Builder::new(format!(
+            "SELECT {} FROM load_balancers t WHERE t.id IN (",
+            packed::columns()
+        ));
+        push_ids(&mut query, some);
+        let rows = query.build().fetch_all(pool).await?;
+        let views = load_balancers(pool, &rows).await?.into_iter();
+        found.extend(views.map(|view| (view.load_balancer.id, view)));
+    }
+    Ok(found)
+}
+
 /// Surroundings that no summary tells.
 async fn look_up(
     pool: &Pool,

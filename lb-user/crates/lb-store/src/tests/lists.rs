@@ -1,7 +1,7 @@
 //! Lists: filters, tags, order and pages.
 
 use super::*;
-use crate::{Direction, ListError, ListQuery, Page, Resource, TagFilter};
+use crate::{Direction, ListError, ListQuery, Page, Resource, ShownLoadBalancer, TagFilter};
 
 /// Five load balancers, `a` the oldest, with tags and vips that differ.
 async fn five(store: &Store) -> Vec<Tree> {
@@ -30,6 +30,23 @@ async fn five(store: &Store) -> Vec<Tree> {
         trees.push(changed.await.unwrap());
     }
     trees
+}
+
+/// A load balancer as lists show it, and whether it was packed.
+async fn document(store: &Store, id: LoadBalancerId) -> (serde_json::Value, bool) {
+    let page = store.shown_load_balancer(id).await.unwrap();
+    let one = page.load_balancers().next().unwrap();
+    match one {
+        ShownLoadBalancer::Packed(packed) => {
+            let mut text = Vec::new();
+            packed.write(&mut text);
+            (serde_json::from_slice(&text).unwrap(), true)
+        }
+        ShownLoadBalancer::View(view) => {
+            let document = lb_model::render::LoadBalancerDocument::from(view);
+            (serde_json::to_value(document).unwrap(), false)
+        }
+    }
 }
 
 fn names(page: &Page) -> String {
@@ -291,6 +308,14 @@ async fn a_view_shows_what_the_whole_tree_shows() {
     let shown = store.load_balancer(tree.id()).await.unwrap().unwrap();
     let document = render::LoadBalancerDocument::from(&shown);
     assert_eq!(serde_json::to_value(document).unwrap(), render::load_balancer(&tree));
+    assert_eq!(self::document(&store, tree.id()).await, (render::load_balancer(&tree), true));
+    let page = store.shown_load_balancers(&ListQuery::all(Resource::LoadBalancer)).await;
+    let page = page.unwrap();
+    let ids: Vec<String> = page.load_balancers().map(|one| one.id()).collect();
+    let all = store.list(&ListQuery::all(Resource::LoadBalancer)).await.unwrap();
+    let expected: Vec<String> = all.ids.iter().map(ToString::to_string).collect();
+    assert_eq!(ids, expected);
+    assert!(page.load_balancers().all(|one| one.project_id() == PROJECT));
     for listener in &tree.listeners {
         let shown = store.listener(listener.id).await.unwrap().unwrap();
         assert_eq!(render::listener_view(&shown), render::listener(&tree, listener));
@@ -347,6 +372,9 @@ async fn what_a_server_of_the_version_before_changed_is_shown_as_it_is() {
         .unwrap();
     let shown = store.load_balancer(id).await.unwrap().unwrap();
     assert!(!shown.listeners.contains(&gone));
+    let (columns, packed) = document(&store, id).await;
+    assert!(!packed);
+    assert!(!columns.to_string().contains(&gone.to_string()), "{columns}");
     assert_eq!(shown.listeners.len(), tree.listeners.len() - 1);
     assert_eq!(shown.pools.len(), tree.pools.len());
     assert_eq!(shown.load_balancer.common.tags, Vec::<String>::new());
@@ -358,5 +386,8 @@ async fn what_a_server_of_the_version_before_changed_is_shown_as_it_is() {
     let tags = tags.await.unwrap();
     let shown = store.load_balancer(id).await.unwrap().unwrap();
     assert_eq!(shown.load_balancer.common.tags, tags);
+    let (shown, packed) = document(&store, id).await;
+    assert!(packed);
+    assert_eq!(shown["tags"], serde_json::json!(tags));
 }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     amphora, availability_zone, capability, encode, epoch, event, flavor, host, ipam, lease, list,
-    observed, orphan, quota, secret, settings, sql, tree, user_port,
+    observed, orphan, quota, save, secret, settings, sql, tree, user_port,
 };
 
 on_both! {
@@ -33,6 +33,7 @@ async fn every_statement_prepares() {
         &secret::statements(),
         secret::seal::STATEMENTS,
         settings::STATEMENTS,
+        save::STATEMENTS,
         tree::STATEMENTS,
         user_port::STATEMENTS,
     ];
@@ -42,7 +43,7 @@ async fn every_statement_prepares() {
         .flat_map(|row| [row.upsert_sql(1), row.upsert_sql(4)]);
     let whole = [crate::whole::Extent::Tree, crate::whole::Extent::Everything];
     let whole = whole.map(|extent| extent.statement(&["x".to_owned()]).into_string());
-    let fixed = fixed.chain(tree::list_statements()).chain(whole);
+    let fixed = fixed.chain(save::list_statements()).chain(whole);
     let statements = fixed.chain(upserts).chain(list::every_statement());
     let mut connection = store.inner.database.write.acquire().await.unwrap();
     let mut count = 0;
