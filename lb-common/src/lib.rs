@@ -7,6 +7,7 @@
 //! address begins with a segment. A change of layout is a change of [`maps::MAP_ABI`].
 
 pub mod checksum;
+pub mod crc32c;
 pub mod hash;
 
 pub mod heartbeat;
@@ -15,3 +16,4 @@ pub mod maps;
 pub mod packet;
 pub mod reason;
 pub mod replay;
+pub mod tunnel;

@@ -24,8 +24,9 @@ const DEBIAN_CORE: &str = "lib/rustlib/bpfel-unknown-none/lib";
 const SEPARATOR: &str = "\x1f";
 
 /// Binaries of lb-ebpf and what they are called in `target/bpf`; the first is what an agent loads.
-const OBJECTS: [(&str, &str); 2] = [
+const OBJECTS: [(&str, &str); 3] = [
     ("lb-ebpf", "lbaas.bpf.o"),
+    ("lb-decap", "lbaas-decap.bpf.o"),
     ("lb-bench", "lbaas-bench.bpf.o"),
 ];
 
