@@ -20,6 +20,9 @@ use crate::shell;
 /// Connections with requests under way.
 const CONNECTIONS: &str = "32";
 
+/// How long h2load may take beyond its time.
+const H2LOAD_ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What a round gave.
 #[derive(Debug)]
 pub struct Measured {
@@ -86,8 +89,12 @@ fn micros(text: &str) -> Option<f64> {
 
 fn h2load(url: &str, lasts: Duration) -> anyhow::Result<Measured> {
     let seconds = lasts.as_secs().to_string();
-    let arguments = ["-t1", "-c10", "-m10", "-D", &seconds, url];
-    let said = shell::output("h2load", arguments)?;
+    // It now and then waits for ever for connections that have ended: then it is ended.
+    let patience = (lasts + H2LOAD_ENDS_WITHIN).as_secs().to_string();
+    let arguments = [
+        "-s", "KILL", &patience, "h2load", "-t1", "-c10", "-m10", "-D", &seconds, url,
+    ];
+    let said = shell::output("timeout", arguments)?;
     let succeeded = |line: &str| {
         let (_, counts) = line.split_once("requests: ")?;
         let part = counts

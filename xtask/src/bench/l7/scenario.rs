@@ -101,6 +101,6 @@ pub const SCENARIOS: &[Scenario] = &[
         log: true,
         ..of("log-on", Mode::Http, "/small", 1.00)
     },
-    with(of("idle-plain", Mode::Http, "/small", 20.0), Kind::Idle),
-    with(of("idle-tls", Mode::Tls, "/small", 26.0), Kind::Idle),
+    with(of("idle-plain", Mode::Http, "/small", 4.0), Kind::Idle),
+    with(of("idle-tls", Mode::Tls, "/small", 16.0), Kind::Idle),
 ];

@@ -173,7 +173,8 @@ async fn answer(
 ) -> Result<Response<Reply>, Infallible> {
     let unanswered = Unanswered(&client.streams);
     let response = match normal::make(&mut request) {
-        Ok(()) => request::handle(Rc::clone(&client), request).await,
+        // Boxed: the task of a stream is moved several times before it runs.
+        Ok(()) => Box::pin(request::handle(Rc::clone(&client), request)).await,
         Err(refusal) => request::refuse(&client, refusal),
     };
     unanswered.answered();

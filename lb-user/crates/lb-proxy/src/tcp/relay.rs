@@ -373,6 +373,14 @@ impl Silence {
     fn poll(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<()> {
         if moved {
             self.last = Instant::now();
+            // A timer that is set wakes this same task: it is looked at when it has fired.
+            if self
+                .timer
+                .as_ref()
+                .is_some_and(|it| self.last < it.deadline())
+            {
+                return Poll::Pending;
+            }
         }
         loop {
             let deadline = self.last + self.limit;
