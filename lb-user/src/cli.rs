@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod bpf;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod decap;
 pub(crate) mod explain;
 pub(crate) mod orphans;
 pub(crate) mod policy;

@@ -43,6 +43,8 @@ enum Command {
     Check,
     /// Load balancers and amphorae, as the API tells them.
     Status,
+    /// On a member: opens the tunnels of DSR over IPIP, where there is no tunnel device.
+    Decap(cli::decap::Options),
     /// What the data path's maps hold.
     Bpf(cli::bpf::Options),
     /// Writes database, keys and CA into one file, while servers run.
@@ -103,6 +105,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Amphora(options) => role::amphora::run(&options),
         Command::Check => cli::check::run(&load()?),
         Command::Status => cli::status::run(&load()?),
+        Command::Decap(options) => cli::decap::run(&options),
         Command::Bpf(options) => cli::bpf::run(&options, &load()?),
         Command::Backup(options) => cli::backup::write(&options, &load()?),
         Command::Restore(options) => cli::backup::restore(&options, &load()?),

@@ -8,13 +8,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let given = env::var_os("LBAAS_EBPF_OBJECT").map(PathBuf::from);
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no manifest directory")?);
     let object = given.unwrap_or_else(|| manifest.join("../../../target/bpf/lbaas.bpf.o"));
-    println!("cargo:rerun-if-changed={}", object.display());
-    let bytes = if object.is_file() {
-        fs::read(&object)?
-    } else {
-        Vec::new()
-    };
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no output directory")?);
-    fs::write(out.join("lbaas.bpf.o"), bytes)?;
+    // The decapsulator's lies beside the data path's.
+    let decap = object.with_file_name("lbaas-decap.bpf.o");
+    for (object, name) in [(object, "lbaas.bpf.o"), (decap, "lbaas-decap.bpf.o")] {
+        println!("cargo:rerun-if-changed={}", object.display());
+        let bytes = if object.is_file() {
+            fs::read(&object)?
+        } else {
+            Vec::new()
+        };
+        fs::write(out.join(name), bytes)?;
+    }
     Ok(())
 }

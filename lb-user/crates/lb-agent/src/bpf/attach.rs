@@ -104,7 +104,7 @@ impl Datapath {
         if self.update(what, interface, &pin)? {
             return Ok(XdpMode::Adopted);
         }
-        let (link, mode) = self.link(what, interface, ifindex)?;
+        let (link, mode) = self.link(what, interface)?;
         link.pin(&pin).map_err(aya(|| {
             format!("cannot pin the link of {what} on {interface}")
         }))?;
@@ -160,12 +160,7 @@ impl Datapath {
         }
     }
 
-    fn link(
-        &self,
-        what: Attachment,
-        interface: &str,
-        ifindex: u32,
-    ) -> Result<(FdLink, XdpMode), Error> {
+    fn link(&self, what: Attachment, interface: &str) -> Result<(FdLink, XdpMode), Error> {
         let doing = || format!("cannot attach {what} to {interface}");
         let mut programs = self.programs();
         let program = programs
@@ -182,21 +177,7 @@ impl Datapath {
             return Ok((link, XdpMode::Driver));
         }
         let xdp: &mut Xdp = program.try_into().map_err(aya(doing))?;
-        let (attached, mode) = match attach_xdp(xdp, ifindex, aya::programs::XdpMode::Driver) {
-            Err(error) if unsupported(&error) => {
-                tracing::warn!(
-                    interface,
-                    %error,
-                    "the driver has no native XDP: packets take the slow generic path"
-                );
-                let generic = attach_xdp(xdp, ifindex, aya::programs::XdpMode::Skb);
-                (generic, XdpMode::Generic)
-            }
-            result => (result, XdpMode::Driver),
-        };
-        let link = attached.map_err(aya(doing))?;
-        let link = link.try_into().map_err(aya::<LinkError>(doing))?;
-        Ok((link, mode))
+        any_mode(xdp, interface, what.program(), false)
     }
 
     /// Takes a program off an interface, wherever it was attached. Nothing there is no error.
@@ -258,6 +239,40 @@ fn ifindex(interface: &str) -> Result<u32, Error> {
         doing: error.doing,
         source: error.source,
     })
+}
+
+/// Puts an XDP program on an interface: in its driver if that can, and unless `generic` is wanted.
+pub(super) fn any_mode(
+    xdp: &mut Xdp,
+    interface: &str,
+    program: &str,
+    generic: bool,
+) -> Result<(FdLink, XdpMode), Error> {
+    use aya::programs::XdpMode as Flags;
+    let doing = || format!("cannot attach {program} to {interface}");
+    let ifindex = ifindex(interface)?;
+    let driver = if generic {
+        None
+    } else {
+        match attach_xdp(xdp, ifindex, Flags::Driver) {
+            Err(error) if unsupported(&error) => {
+                tracing::warn!(
+                    interface,
+                    %error,
+                    "the driver has no native XDP: packets take the slow generic path"
+                );
+                None
+            }
+            result => Some(result),
+        }
+    };
+    let (attached, mode) = match driver {
+        Some(attached) => (attached, XdpMode::Driver),
+        None => (attach_xdp(xdp, ifindex, Flags::Skb), XdpMode::Generic),
+    };
+    let link = attached.map_err(aya(doing))?;
+    let link = link.try_into().map_err(aya::<LinkError>(doing))?;
+    Ok((link, mode))
 }
 
 fn attach_xdp(

@@ -20,6 +20,7 @@
 mod apply;
 mod attach;
 mod counters;
+mod decap;
 mod events;
 mod flows;
 mod heartbeat;
@@ -35,6 +36,7 @@ use std::{io, path::PathBuf, sync::Mutex};
 
 pub use attach::{Attachment, XdpMode, uplink_pin};
 pub use counters::ReasonCount;
+pub use decap::Decap;
 pub use events::Events;
 pub use flows::{Flow, Flows};
 pub use maps::View;

@@ -8,11 +8,25 @@ struct Aligned<B: ?Sized>(B);
 
 static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/lbaas.bpf.o")));
 
-/// The object file.
+static DECAP: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
+    env!("OUT_DIR"),
+    "/lbaas-decap.bpf.o"
+)));
+
+/// The object file of the data path.
 pub(super) const fn bytes() -> Result<&'static [u8], Error> {
-    if OBJECT.0.is_empty() {
+    built(&OBJECT.0)
+}
+
+/// That of a member's decapsulator.
+pub(super) const fn decap() -> Result<&'static [u8], Error> {
+    built(&DECAP.0)
+}
+
+const fn built(object: &'static [u8]) -> Result<&'static [u8], Error> {
+    if object.is_empty() {
         Err(Error::NotBuilt)
     } else {
-        Ok(&OBJECT.0)
+        Ok(object)
     }
 }
