@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests {
     mod balance;
+    mod dsr;
 
     use std::{
         collections::BTreeMap,
