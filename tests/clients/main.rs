@@ -1,9 +1,10 @@
 //! Clients nobody here wrote, against `lbaas all-in-one --simulate` as an unprivileged user would
 //! start it: with environment variables alone.
 //!
-//! The clients are Python, so their scripts are too: `sdk.py` (openstacksdk), `cli.py` (the
-//! `openstack` client). Without `LBAAS_BINARY` and `LBAAS_OPENSTACK`, which `cargo xtask conformance` sets,
-//! there is nothing to run and that is a failure.
+//! The clients are Python, so their scripts are too: `sdk.py` (openstacksdk), `cli.py` (`openstack
+//! loadbalancer`), `key_manager.py` (`openstack secret`). Without `LBAAS_BINARY` and
+//! `LBAAS_OPENSTACK`, which `cargo xtask conformance` sets, there is nothing to run and that is a
+//! failure.
 
 use std::{
     env,
@@ -95,4 +96,9 @@ fn openstacksdk_goes_through_every_resource() -> anyhow::Result<()> {
 #[test]
 fn the_openstack_client_goes_through_every_group_of_commands() -> anyhow::Result<()> {
     runs("cli.py")
+}
+
+#[test]
+fn the_key_manager_client_stores_what_listeners_are_served_with() -> anyhow::Result<()> {
+    runs("key_manager.py")
 }

@@ -8,6 +8,7 @@ use crate::{cargo, shell};
 const PACKAGES: &[&str] = &[
     "python-openstackclient==10.5.0",
     "python-octaviaclient==3.15.0",
+    "python-barbicanclient==7.6.0",
 ];
 
 /// What makes up requests from the API's document, and the version that was tried.
@@ -27,7 +28,10 @@ pub fn schemathesis() -> anyhow::Result<PathBuf> {
 fn install(name: &str, program: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let venv = cargo::target_dir().join(name);
     let bin = venv.join("bin");
-    if !bin.join(program).is_file() {
+    // What the environment was made for: packages that are added later are installed as well.
+    let made_for = venv.join("packages");
+    let wanted = packages.join("\n");
+    if std::fs::read_to_string(&made_for).ok().as_deref() != Some(&*wanted) {
         shell::say(&format!("installing {program} into target/{name}"));
         shell::run(
             "python3",
@@ -38,6 +42,7 @@ fn install(name: &str, program: &str, packages: &[&str]) -> anyhow::Result<PathB
             .args(packages);
         // An index that does not answer looks to pip like one that has nothing.
         shell::run_command(&mut pip).or_else(|_unanswered| shell::run_command(&mut pip))?;
+        std::fs::write(made_for, wanted)?;
     }
     Ok(bin)
 }

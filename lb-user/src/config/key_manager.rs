@@ -9,6 +9,7 @@ use lb_store::KeySource;
 use super::{ConfigError, reader::Section};
 
 const TIMEOUT_SECS: u64 = 10;
+const RECHECK_SECS: u64 = 600;
 
 /// Where secrets come from.
 #[derive(Clone, Debug)]
@@ -16,7 +17,12 @@ pub(crate) enum KeyManager {
     /// Our own store.
     Embedded,
     /// The Key Manager service.
-    Barbican(BarbicanConfig),
+    Barbican {
+        /// How it is asked.
+        client: BarbicanConfig,
+        /// How often every secret in use is looked for.
+        recheck: Duration,
+    },
 }
 
 /// Reads `[secrets]`.
@@ -41,6 +47,9 @@ impl KeyManager {
         let timeout = section
             .integer("timeout_secs", 1..=60)?
             .unwrap_or(TIMEOUT_SECS);
+        let recheck = section
+            .integer("recheck_secs", 1..=86_400)?
+            .unwrap_or(RECHECK_SECS);
         let endpoint = endpoint.filter(|text| !text.is_empty());
         let barbican = match driver.as_deref() {
             None => endpoint.is_some(),
@@ -62,11 +71,22 @@ impl KeyManager {
         if !barbican {
             return Ok(Self::Embedded);
         }
-        Ok(Self::Barbican(BarbicanConfig {
-            endpoint,
-            cafile,
-            timeout: Duration::from_secs(timeout),
-        }))
+        Ok(Self::Barbican {
+            client: BarbicanConfig {
+                endpoint,
+                cafile,
+                timeout: Duration::from_secs(timeout),
+            },
+            recheck: Duration::from_secs(recheck),
+        })
+    }
+
+    /// How often every secret in use is looked for; `None`: the embedded store does not lose them.
+    pub(crate) const fn recheck(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded => None,
+            Self::Barbican { recheck, .. } => Some(*recheck),
+        }
     }
 
     /// As a file would have it.
@@ -83,7 +103,10 @@ impl KeyManager {
         writeln!(out, "\n[key_manager]")?;
         match self {
             Self::Embedded => writeln!(out, "driver = \"embedded\""),
-            Self::Barbican(config) => {
+            Self::Barbican {
+                client: config,
+                recheck,
+            } => {
                 writeln!(out, "driver = \"barbican\"")?;
                 match &config.endpoint {
                     Some(endpoint) => writeln!(out, "endpoint = {endpoint:?}")?,
@@ -92,7 +115,9 @@ impl KeyManager {
                 if let Some(cafile) = &config.cafile {
                     writeln!(out, "cafile = {:?}", cafile.display().to_string())?;
                 }
-                writeln!(out, "timeout_secs = {}", config.timeout.as_secs())
+                writeln!(out, "timeout_secs = {}", config.timeout.as_secs())?;
+                let looked_for = "# how often every secret in use is looked for";
+                writeln!(out, "recheck_secs = {}  {looked_for}", recheck.as_secs())
             }
         }
     }

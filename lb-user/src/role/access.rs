@@ -65,6 +65,11 @@ impl Access {
         &self.rules
     }
 
+    /// The Key Manager service, when it is not the embedded store.
+    pub(crate) fn key_manager(&self) -> Option<Arc<dyn KeyManager>> {
+        self.key_manager.clone()
+    }
+
     /// Follows the policy file, when there is one, until `shutdown`.
     pub(crate) async fn follow(self, shutdown: CancellationToken) {
         match self.file {
@@ -82,7 +87,10 @@ fn key_manager(
     config: &Config,
     keystone: Option<&Keystone>,
 ) -> Result<Option<Arc<dyn KeyManager>>, Failure> {
-    let config::KeyManager::Barbican(settings) = &config.key_manager else {
+    let config::KeyManager::Barbican {
+        client: settings, ..
+    } = &config.key_manager
+    else {
         return Ok(None);
     };
     let user = match keystone {

@@ -167,6 +167,13 @@ pub(crate) async fn serve(
         .transpose()?;
     let mut api_config = api_config(config);
     access.apply(config, &mut api_config);
+    let secrets = access
+        .key_manager()
+        .filter(|_| roles.has(Role::Housekeeping))
+        .zip(config.key_manager.recheck())
+        .map(|(manager, period)| {
+            Arc::clone(&controller).watch_secrets(manager, period, shutdown.clone())
+        });
     let state = ApiState::new(store.clone(), api_config);
     // Both sockets queue what comes from here on.
     ready::tell(&name, api_address, sync_address);
@@ -195,6 +202,7 @@ pub(crate) async fn serve(
                 .has(Role::Housekeeping)
                 .then(|| Arc::clone(&controller).watch_deadlines(shutdown.clone()))
         ),
+        OptionFuture::from(secrets),
     );
     store.close().await;
     served.0.map_err(Failure::failed)

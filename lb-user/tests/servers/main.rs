@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod burst;
+#[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod process;

@@ -91,7 +91,9 @@ impl ApiError {
         match self.shape {
             Shape::Fault => fault(self.status, &self.text),
             Shape::Router => {
-                let mut body = fault(self.status, &self.text);
+                // Clients print the fault's text, which must not be none.
+                let text = Some(self.text.as_str()).filter(|text| !text.is_empty());
+                let mut body = fault(self.status, text.unwrap_or(title));
                 if let Value::Object(map) = &mut body {
                     map.insert("code".to_owned(), json!(self.status.as_u16()));
                     map.insert("title".to_owned(), json!(title));
@@ -122,9 +124,20 @@ fn fault(status: StatusCode, text: &str) -> Value {
     json!({"faultcode": side, "faultstring": text, "debuginfo": null})
 }
 
+/// Layer: the same refusal as the Key Manager API words it. Its client wants a title in every one.
+pub(crate) async fn with_title(mut response: Response) -> Response {
+    match response.extensions_mut().remove::<ApiError>() {
+        Some(error) if error.shape == Shape::Fault => {
+            ApiError::router(error.status, error.text).into_response()
+        }
+        _other => response,
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        response.extensions_mut().insert(self.clone());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(RETRY_AFTER, seconds);

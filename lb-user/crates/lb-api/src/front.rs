@@ -8,6 +8,7 @@ pub(crate) mod base;
 pub(crate) mod cors;
 pub(crate) mod healthcheck;
 pub(crate) mod json;
+pub(crate) mod unread;
 
 use crate::config::BODY_BYTES_MAX;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_openstack::{Barbican, Found, OnBehalf, SecretText};
+use lb_openstack::{Barbican, Found, OnBehalf, OpenStackError, SecretText};
 use lb_store::{
     KeyManager,
     secret::{Asker, KeyManagerError, Material, Reading, Reference, SecretPayload},
@@ -45,7 +45,10 @@ impl KeyManager for BarbicanKeyManager {
                 .client
                 .read(reference.id.0, reference.is_container, &caller)
                 .await
-                .map_err(|error| KeyManagerError::Away(error.to_string()))?;
+                .map_err(|error| match error {
+                    OpenStackError::NotShown(_) => KeyManagerError::Refused(reference.id),
+                    error => KeyManagerError::Away(error.to_string()),
+                })?;
             match found {
                 Found::Secret(payload) => {
                     Ok(Material::Payload(SecretPayload::new(payload.to_vec())))

@@ -2,12 +2,13 @@
 //!
 //! What bodies hold is found by running the request readers of lb-model on a sample
 //! ([`lb_model::request::outline`]), what lists can be filtered by is asked of lb-store; so neither can be
-//! documented otherwise than it is. Written down here are paths and verbs ([`operations`]), answers
+//! documented otherwise than it is. Written down here are paths and verbs ([`operations`], [`neighbours`]), answers
 //! ([`answers`]) and words ([`words`]). The document is committed as `docs/api/openapi.json`; a test
 //! compares, and sends a request to every operation of it.
 
 mod answers;
 mod bodies;
+mod neighbours;
 mod operations;
 mod words;
 
@@ -64,6 +65,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 pub fn document() -> Value {
     let mut schemas = bodies::schemas();
     schemas.extend(answers::schemas());
+    schemas.extend(neighbours::schemas());
     json!({
         "openapi": "3.1.0",
         "info": {

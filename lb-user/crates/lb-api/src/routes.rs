@@ -4,7 +4,7 @@ use axum::{
     Router,
     handler::Handler,
     http::StatusCode,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::{MethodRouter, any, get, post, put},
 };
 use tower::ServiceBuilder;
@@ -12,8 +12,8 @@ use tower::ServiceBuilder;
 use crate::{
     auth::{authenticate, network_reader},
     discovery, edge,
-    error::ApiError,
-    front::{cors, healthcheck},
+    error::{ApiError, with_title},
+    front::{cors, healthcheck, unread},
     handler::{
         amphorae, availability_zones, events, flavors, health_monitors, l7policies, l7rules,
         listeners, load_balancers, members, operator, pools, providers, quotas, resize,
@@ -59,7 +59,9 @@ pub fn router(state: ApiState) -> Router {
         None => routes,
     };
     let routes = neutron_lbaas::with_door(state, routes);
-    routes.layer(from_fn(edge::request_id))
+    routes
+        .layer(from_fn(unread::read_to_the_end))
+        .layer(from_fn(edge::request_id))
 }
 
 fn discovery_routes() -> Router<ApiState> {
@@ -161,6 +163,8 @@ fn layer_7_routes() -> Router<ApiState> {
 fn service_routes() -> Router<ApiState> {
     Router::new()
         .route("/providers", get(providers::list))
+        // No verb has one provider: 405 and not 404.
+        .route("/providers/{name}", MethodRouter::new())
         .route(
             "/providers/{name}/flavor_capabilities",
             get(providers::flavor_capabilities),
@@ -298,4 +302,5 @@ fn secret_routes() -> Router<ApiState> {
                 .post(secret_consumers::create_of_container)
                 .delete(secret_consumers::delete_of_container),
         )
+        .route_layer(map_response(with_title))
 }

@@ -2,7 +2,7 @@
 //!
 //! What: [`Controller`] answers agents ([`sync`]) and folds their reports into statuses ([`reports`]):
 //! the reconciler; lets nothing be PENDING for ever ([`converge`]): housekeeping; notices hosts that
-//! fell silent ([`health`]): the health manager. Each runs alone as well, in a process of its own.
+//! fell silent ([`health`]): the health manager; looks for secrets that are gone ([`secrets`]). Each runs alone as well, in a process of its own.
 //!
 //! Invariants: level-triggered throughout. Nothing here depends on having seen an event: each step
 //! reads what is desired and what was observed, acts, and may be repeated or killed anywhere. Only
@@ -20,6 +20,7 @@ mod health;
 mod observed;
 mod orphans;
 mod reports;
+mod secrets;
 mod sync;
 
 pub use controller::{Controller, Settings};

@@ -3,4 +3,5 @@
 mod agent;
 mod cases;
 mod restored;
+mod secrets;
 mod world;

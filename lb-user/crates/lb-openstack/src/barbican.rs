@@ -105,6 +105,8 @@ struct Credentials {
     token: Option<SecretText>,
     project_id: Option<String>,
     user_id: String,
+    /// On nobody's behalf: what is refused is told from what is not there.
+    for_itself: bool,
 }
 
 impl Barbican {
@@ -136,7 +138,8 @@ impl Barbican {
         is_container: bool,
         caller: &OnBehalf,
     ) -> Result<Found, OpenStackError> {
-        let service = self.service().await?;
+        let mut service = self.service().await?;
+        service.for_itself = caller.token.is_none() && caller.project_id.is_none();
         let kinds = if is_container {
             ["containers", "secrets"]
         } else {
@@ -223,6 +226,7 @@ impl Barbican {
             token: caller.token.clone(),
             project_id: caller.project_id.clone(),
             user_id: String::new(),
+            for_itself: false,
         };
         let path = format!("{path}/acl");
         let known = self.get(&path, "application/json", &caller).await?;
@@ -248,7 +252,7 @@ impl Barbican {
             .body(Full::new(Bytes::from(body.to_string())));
         let request = request.map_err(|error| self.http.protocol(error.to_string()))?;
         let reply = self.http.send(request).await?;
-        Ok(self.known(reply)?.is_some())
+        Ok(self.known(reply, &caller)?.is_some())
     }
 
     async fn get(
@@ -264,18 +268,21 @@ impl Barbican {
             .body(Full::default());
         let request = request.map_err(|error| self.http.protocol(error.to_string()))?;
         let reply = self.http.send(request).await?;
-        self.known(reply)
+        self.known(reply, who)
     }
 
     /// An answer that says something of the secret; `None`: not there, or not for whoever asked.
-    fn known(&self, reply: Reply) -> Result<Option<Reply>, OpenStackError> {
+    fn known(&self, reply: Reply, who: &Credentials) -> Result<Option<Reply>, OpenStackError> {
         match reply.status {
             status if status.is_success() => Ok(Some(reply)),
-            StatusCode::NOT_FOUND
-            | StatusCode::GONE
-            | StatusCode::FORBIDDEN
-            | StatusCode::BAD_REQUEST
-            | StatusCode::NOT_ACCEPTABLE => Ok(None),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+            StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST | StatusCode::NOT_ACCEPTABLE => {
+                if who.for_itself {
+                    Err(OpenStackError::NotShown(reply.status.as_u16()))
+                } else {
+                    Ok(None)
+                }
+            }
             StatusCode::UNAUTHORIZED => Err(self.http.service_user(reply.status)),
             status => Err(self.http.unavailable(status.to_string())),
         }
@@ -325,6 +332,7 @@ impl Barbican {
                     token: Some(login.token().clone()),
                     project_id: None,
                     user_id: login.user_id().to_owned(),
+                    for_itself: false,
                 })
             }
             ServiceUser::Unauthenticated {
@@ -334,6 +342,7 @@ impl Barbican {
                 token: None,
                 project_id: Some(project_id.clone()),
                 user_id: user_id.clone(),
+                for_itself: false,
             }),
         }
     }

@@ -22,6 +22,9 @@ pub enum OpenStackError {
         /// What happened.
         why: String,
     },
+    /// What was asked for is not shown to the service user.
+    #[error("it is not shown to the service user: status {0}")]
+    NotShown(u16),
     /// An answer that is not the protocol's.
     #[error("{service} answered what it should not: {why}")]
     Protocol {

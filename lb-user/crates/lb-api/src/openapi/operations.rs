@@ -4,7 +4,7 @@ use lb_model::id::{L7PolicyId, PoolId};
 use lb_store::Resource;
 use serde_json::{Map, Value, json};
 
-use super::{answers::REFUSALS, words};
+use super::{answers::REFUSALS, neighbours, words};
 
 /// One verb of one path.
 pub(super) struct Operation {
@@ -31,6 +31,10 @@ struct Collection {
     deletes: bool,
 }
 
+const JSON: &str = "application/json";
+/// Schema of what is no JSON.
+const BYTES: &str = "Bytes";
+
 const LB: &str = "Load balancers";
 const LISTENERS: &str = "Listeners";
 const POOLS: &str = "Pools and members";
@@ -39,9 +43,9 @@ const L7: &str = "L7 policies and rules";
 const SERVICE: &str = "Quotas, providers, flavors, availability zones";
 const AMPHORAE: &str = "Amphorae";
 const EVENTS: &str = "Events";
-const NETWORKS: &str = "Networks (subset of the Network API)";
-const SECRETS: &str = "Secrets (subset of the Key Manager API)";
-const DISCOVERY: &str = "Discovery and health";
+pub(super) const NETWORKS: &str = "Networks (subset of the Network API)";
+pub(super) const SECRETS: &str = "Secrets (subset of the Key Manager API)";
+pub(super) const DISCOVERY: &str = "Discovery and health";
 
 const TAGS: &[&str] = &[
     LB, LISTENERS, POOLS, MONITORS, L7, SERVICE, AMPHORAE, EVENTS, NETWORKS, SECRETS, DISCOVERY,
@@ -184,7 +188,7 @@ pub(super) fn all() -> Vec<Operation> {
         all.extend(besides(collection.path));
     }
     all.extend(service());
-    all.extend(neighbours());
+    all.extend(neighbours::all());
     all
 }
 
@@ -396,78 +400,7 @@ fn service() -> Vec<Operation> {
     ]
 }
 
-/// Discovery, health, and the APIs of other services that are served in part.
-fn neighbours() -> Vec<Operation> {
-    let get = |path: &str, tag, text: &str, answer: &str| {
-        operation("get", path, tag, text).answers(200, answer)
-    };
-    let mut all = vec![
-        get(
-            "/",
-            DISCOVERY,
-            "The versions whose features may be used",
-            "Versions",
-        ),
-        get("/v2", DISCOVERY, "The bare version", "Version"),
-        get("/v2/lbaas", DISCOVERY, "The bare version", "Version"),
-        get("/v2/octavia", DISCOVERY, "The bare version", "Version"),
-        operation(
-            "get",
-            "/healthcheck",
-            DISCOVERY,
-            "Whether this server can work; without JSON asked for: 204",
-        )
-        .answers(200, "Health")
-        .ends(204),
-        get("/openapi.json", DISCOVERY, "This document", "Object"),
-    ];
-    for (plural, one) in [
-        ("networks", "network"),
-        ("subnets", "subnet"),
-        ("ports", "port"),
-    ] {
-        all.push(get(
-            &format!("/v2/{plural}"),
-            NETWORKS,
-            &format!("List {plural}"),
-            "Object",
-        ));
-        let item = format!("/v2/{plural}/{{{one}_id}}");
-        all.push(get(&item, NETWORKS, &format!("Show one {one}"), "Object"));
-    }
-    all.push(get(
-        "/v2/security-groups",
-        NETWORKS,
-        "List security groups",
-        "Object",
-    ));
-    all.push(get(
-        "/v2/qos/policies",
-        NETWORKS,
-        "List QoS policies",
-        "Object",
-    ));
-    let secret = "/v1/secrets/{secret_id}";
-    all.push(get("/v1/secrets", SECRETS, "List secrets", "Object"));
-    all.push(
-        operation("post", "/v1/secrets", SECRETS, "Store a secret")
-            .takes("SecretBody")
-            .answers(201, "Object"),
-    );
-    all.push(get(secret, SECRETS, "What is known of a secret", "Object"));
-    all.push(
-        operation(
-            "delete",
-            secret,
-            SECRETS,
-            "Delete a secret that nothing uses",
-        )
-        .ends(204),
-    );
-    all
-}
-
-fn operation(
+pub(super) fn operation(
     verb: &'static str,
     path: &str,
     tag: &'static str,
@@ -492,17 +425,17 @@ fn arguments(known: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 impl Operation {
-    fn answers(mut self, code: u16, schema: impl Into<String>) -> Self {
+    pub(super) fn answers(mut self, code: u16, schema: impl Into<String>) -> Self {
         self.success.push((code, Some(schema.into())));
         self
     }
 
-    fn ends(mut self, code: u16) -> Self {
+    pub(super) fn ends(mut self, code: u16) -> Self {
         self.success.push((code, None));
         self
     }
 
-    fn takes(mut self, schema: impl Into<String>) -> Self {
+    pub(super) fn takes(mut self, schema: impl Into<String>) -> Self {
         self.body = Some((schema.into(), true));
         self
     }
@@ -547,10 +480,10 @@ impl Operation {
             });
             if let (Some(schema), Value::Object(answer)) = (schema, &mut answer) {
                 let reference = json!({"$ref": format!("#/components/schemas/{schema}")});
-                answer.insert(
-                    "content".to_owned(),
-                    json!({"application/json": {"schema": reference}}),
-                );
+                // A payload comes as whatever it was stored as.
+                let kind = if schema == BYTES { "*/*" } else { JSON };
+                let content = json!({ kind: {"schema": reference} });
+                answer.insert("content".to_owned(), content);
             }
             responses.insert(code.to_string(), answer);
         }
@@ -571,9 +504,14 @@ impl Operation {
         });
         if let (Some((body, required)), Value::Object(map)) = (&self.body, &mut described) {
             let reference = json!({"$ref": format!("#/components/schemas/{body}")});
+            let kind = if body == BYTES {
+                "application/octet-stream"
+            } else {
+                JSON
+            };
             map.insert(
                 "requestBody".to_owned(),
-                json!({"required": required, "content": {"application/json": {"schema": reference}}}),
+                json!({"required": required, "content": { kind: {"schema": reference} }}),
             );
         }
         described

@@ -36,12 +36,12 @@ const OPEN: &[&str] = &[
     "/key-manager",
 ];
 
-struct Route {
-    path: String,
-    verbs: Vec<Method>,
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) verbs: Vec<Method>,
 }
 
-fn table() -> Vec<Route> {
+pub(crate) fn table() -> Vec<Route> {
     let mut routes = Vec::new();
     for group in TABLE.split("\nfn ").skip(1) {
         let name = group.split('(').next().unwrap_or_default();

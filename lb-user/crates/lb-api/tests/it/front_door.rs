@@ -87,6 +87,7 @@ async fn what_no_route_knows_is_404_in_both_shapes() {
         assert_eq!(answer.body["faultcode"], "Client", "{path}");
         assert_eq!(answer.body["code"], 404, "{path}");
         assert_eq!(answer.body["title"], "Not Found", "{path}");
+        assert_eq!(answer.fault(), "Not Found", "{path}");
     }
 }
 
@@ -104,6 +105,8 @@ async fn wrong_verbs_are_405_and_name_the_right_ones() {
         .await;
     assert_eq!(head.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(head.headers[header::ALLOW], "GET, POST");
+    let provider = api.get_v2("providers/amphora").await;
+    assert_eq!(provider.status, StatusCode::METHOD_NOT_ALLOWED);
     let nowhere = api.send(Method::HEAD, "/v2/lbaas/bogus", None).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }

@@ -287,6 +287,8 @@ async fn a_certificate_container_serves_a_listener() {
     for used in [&path, &path_of(&json!(certificate))] {
         let refused = api.send(Method::DELETE, used, None).await;
         assert_eq!(refused.status, StatusCode::CONFLICT);
+        // python-barbicanclient reads it of every refusal.
+        assert_eq!(refused.body["title"], "Conflict");
     }
 }
 

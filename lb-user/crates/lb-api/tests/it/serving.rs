@@ -58,3 +58,63 @@ async fn idle_connections_do_not_hold_up_the_shutdown() {
     assert!(served.is_ok(), "{served:?}");
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+/// The answer to a request whose body comes after its head, as most clients send it.
+async fn refused(stream: &mut TcpStream, line: &str, more: &str, length: usize) -> String {
+    let head = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::task::yield_now().await;
+    stream.write_all(&vec![b'{'; length]).await.unwrap();
+    answer(stream).await
+}
+
+#[tokio::test]
+async fn a_connection_outlives_a_refusal_made_before_the_body_is_read() {
+    let api = Api::start_with(|config| {
+        config.auth_strategy = lb_api::AuthStrategy::Keystone;
+        config.body_bytes_max = 1 << 16;
+    })
+    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = lb_telemetry::task::spawn(
+        "serving",
+        serve(listener, api.state.clone(), shutdown.clone()),
+    );
+    let mut kept = TcpStream::connect(address).await.unwrap();
+    for (line, more, length, status) in [
+        ("POST /healthcheck", "", 2, "405"),
+        ("POST /v1", "", 2, "405"),
+        ("PATCH /", "", 2, "405"),
+        ("POST /", "Accept: text/html\r\n", 2, "406"),
+        ("POST /", "", 1 << 20, "413"),
+        ("DELETE /", "", 9, "405"),
+        ("OPTIONS /v2/lbaas/pools", "", 2, "200"),
+    ] {
+        let text = refused(&mut kept, line, more, length).await;
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status}")),
+            "{line}: {text}"
+        );
+        assert!(!text.contains("connection: close"), "{line}: {text}");
+    }
+    // Longer than anybody reads to no purpose: the answer says so.
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n";
+    kept.write_all(head.as_bytes()).await.unwrap();
+    let text = answer(&mut kept).await;
+    assert!(text.starts_with("HTTP/1.1 413"), "{text}");
+    assert!(text.contains("connection: close"), "{text}");
+    shutdown.cancel();
+    drop(kept);
+    assert!(
+        timeout(SOON, serving)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .is_ok()
+    );
+}

@@ -30,11 +30,11 @@ use super::{
 };
 
 /// Longer than any test.
-const NEVER: Duration = Duration::from_secs(3600);
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 /// From commit to ACTIVE the product has 100 ms; a test on a busy machine gets more.
 const SOON: Duration = Duration::from_millis(500);
 
-fn http() -> Value {
+pub(crate) fn http() -> Value {
     json!({
         "listeners": [{"protocol": "HTTP", "protocol_port": 80, "default_pool": {"name": "pool1",
             "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN",
@@ -43,7 +43,7 @@ fn http() -> Value {
     })
 }
 
-fn direct(world: &World, mood: Mood) -> FakeAgent {
+pub(crate) fn direct(world: &World, mood: Mood) -> FakeAgent {
     FakeAgent::start(Link::Direct(Arc::clone(&world.controller)), mood)
 }
 

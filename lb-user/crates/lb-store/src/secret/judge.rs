@@ -209,7 +209,7 @@ impl Judge<'_> {
         }
         let read = match self.manager.read(reference, self.asker).await {
             Ok(material) => Ok(Arc::new(material)),
-            Err(KeyManagerError::NotFound(id)) => {
+            Err(KeyManagerError::NotFound(id) | KeyManagerError::Refused(id)) => {
                 self.judged.missing.insert(id);
                 Err(SecretError::NotFound(id))
             }

@@ -101,6 +101,9 @@ pub enum KeyManagerError {
     /// There is no such secret, or none for this asker: nobody is told which.
     #[error("secret {0} not found")]
     NotFound(SecretId),
+    /// It is there, but not for us. Only who asks on nobody's behalf is told.
+    #[error("the key manager does not show secret {0}")]
+    Refused(SecretId),
     /// It does not answer, or not as it should. What was read before goes on being used.
     #[error("the key manager does not answer: {0}")]
     Away(String),

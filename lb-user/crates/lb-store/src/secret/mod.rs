@@ -17,6 +17,7 @@ mod judge;
 mod manager;
 mod parts;
 mod read;
+mod recheck;
 mod registration;
 pub(crate) mod seal;
 
@@ -29,6 +30,7 @@ pub use copy::SecretCopy;
 pub use embedded::{Acl, SecretAbout, SecretRecord};
 pub use judge::Judged;
 pub use manager::{Asker, KeyManager, KeyManagerError, Material, Reading, Reference};
+pub use recheck::KeptSecret;
 pub use registration::Registration;
 pub use seal::KeySource;
 
@@ -79,6 +81,7 @@ pub(crate) fn statements() -> Vec<&'static str> {
         container::STATEMENTS,
         copy::STATEMENTS,
         embedded::STATEMENTS,
+        recheck::STATEMENTS,
         registration::STATEMENTS,
     ]
     .concat()
