@@ -168,7 +168,7 @@ impl LoadBalancerListing {
         let shown = || self.page.load_balancers();
         let ends = (
             shown().next().map(|one| one.id()),
-            shown().last().map(|one| one.id()),
+            shown().next_back().map(|one| one.id()),
         );
         if !Fields::of(call).is_everything() {
             let views = shown().map(Shown);

@@ -101,17 +101,15 @@ impl ShownPage {
     }
 
     /// Its load balancers. One that went while the page was read is left out.
-    pub fn load_balancers(&self) -> impl Iterator<Item = ShownLoadBalancer<'_>> {
-        self.rows
-            .iter()
-            .enumerate()
-            .filter_map(|(place, row)| match self.views.get(&place) {
-                Some(view) => Some(ShownLoadBalancer::View(view)),
-                None => match shown(row) {
-                    Ok(Ok(packed)) => Some(ShownLoadBalancer::Packed(packed)),
-                    Ok(Err(_)) | Err(_) => None,
-                },
-            })
+    pub fn load_balancers(&self) -> impl DoubleEndedIterator<Item = ShownLoadBalancer<'_>> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(place, row)| match self.views.get(&place) {
+            Some(view) => Some(ShownLoadBalancer::View(view)),
+            None => match shown(row) {
+                Ok(Ok(packed)) => Some(ShownLoadBalancer::Packed(packed)),
+                Ok(Err(_)) | Err(_) => None,
+            },
+        })
     }
 }
 
