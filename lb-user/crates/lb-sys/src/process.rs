@@ -10,7 +10,8 @@
 //! (read-only) and three devices. Nothing of the host's file system is reachable, so neither is the
 //! agent's state nor another tenant's socket.
 //!
-//! Left out for now: a seccomp filter and a cgroup of its own.
+//! Its system calls it limits itself, once it has started ([`crate::seccomp`]): the filter allows no
+//! exec. Left out for now: a cgroup of its own.
 
 #![expect(unsafe_code, reason = "system calls between fork and exec")]
 
@@ -406,5 +407,71 @@ mod tests {
         assert!(fs::symlink_metadata(format!("/proc/{pid}/fd/{number}")).is_ok());
         // Standard streams, the one handed down, and nothing else of ours.
         assert_eq!(fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn an_amphora_can_neither_signal_nor_read_another() {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("LBAAS_TEST_REQUIRE_ROOT").is_none());
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let page = tempfile::tempfile().unwrap();
+        let born = |of: &str, uid: u32, binary: &str, arguments: Vec<Argument<'_>>, log: &File| {
+            let name = format!("lbsys-{}-{of}", std::process::id());
+            netns::create(&name).unwrap();
+            let cleanup = Cleanup(name.clone(), None);
+            let root = dir.path().join(of);
+            fs::create_dir(&root).unwrap();
+            let process = spawn(Spawn {
+                binary: Path::new(binary),
+                arguments,
+                environment: Vec::new(),
+                netns: &name,
+                root_dir: &root,
+                uid,
+                log: log.try_clone().unwrap(),
+            });
+            (cleanup, process.unwrap())
+        };
+        let victim = vec![
+            Argument::Text("1000".into()),
+            Argument::Descriptor(page.as_fd()),
+        ];
+        let quiet = tempfile::tempfile().unwrap();
+        let (mut first, process) = born("victim", 212_346, "/bin/sleep", victim, &quiet);
+        let pid = process.pid();
+        first.1 = Some(process);
+        // A program that tries, as whoever has taken over an amphora would.
+        let script = format!(
+            "kill -9 {pid}; echo signalled=$?; kill -9 -1; echo all=$?
+             ls=$(echo /proc/*); echo proc=$ls; (: > /written); echo wrote=$?
+             (: < /proc/{pid}/mem); echo read=$?
+             for n in 3 4 5 6 7 8 9; do (: >&$n) 2>/dev/null && echo has=$n; done; echo end"
+        );
+        let log_path = dir.path().join("log");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .unwrap();
+        let script = vec![Argument::Text("-c".into()), Argument::Text(script.into())];
+        let (mut second, attacker) = born("attacker", 212_347, "/bin/dash", script, &log);
+        second.1 = Some(attacker);
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let said = loop {
+            let said = fs::read_to_string(&log_path).unwrap();
+            if said.contains("end\n") {
+                break said;
+            }
+            assert!(std::time::Instant::now() < deadline, "{said}");
+            std::thread::yield_now();
+        };
+        for refused in ["signalled=0", "wrote=0", "read=0", "has="] {
+            assert!(!said.contains(refused), "{refused}: {said}");
+        }
+        assert!(said.contains("proc=/proc/*"), "{said}");
+        assert!(!first.1.as_ref().unwrap().has_ended(), "{said}");
     }
 }
