@@ -7,6 +7,7 @@
 mod tests {
     mod balance;
     mod dsr;
+    mod restart;
 
     use std::{
         collections::BTreeMap,
