@@ -46,6 +46,13 @@ impl Delta {
         Self(self.0 + (4 * 0xffff_ffff - sum_addr(old)) + sum_addr(new))
     }
 
+    /// An IPv4 address changes; both as stored ([`Addr::tail`]).
+    #[must_use]
+    #[inline(always)]
+    pub const fn tail(self, old: u32, new: u32) -> Self {
+        Self(self.0 + (!old) as u64 + new as u64)
+    }
+
     /// Both change.
     #[must_use]
     #[inline(always)]

@@ -58,6 +58,9 @@ pub(crate) struct Seek {
     pub(crate) tick: u32,
 }
 
+/// Of the index given to [`lb_balance`]: the flow was sought in vain, as the scratch value says.
+pub(crate) const UNKNOWN: u32 = 1 << 31;
+
 /// Sends a client's packet to its member.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -73,7 +76,9 @@ pub(crate) extern "C" fn lb_balance(
     let ctx = &XdpContext::new(ctx);
     // SAFETY: not null; the caller's.
     let (packet, transport) = unsafe { (&*packet, &*transport) };
-    let (Ok(verdict) | Err(verdict)) = try_balance(ctx, packet, transport, index);
+    let is_unknown = index & UNKNOWN != 0;
+    let index = index & !UNKNOWN;
+    let (Ok(verdict) | Err(verdict)) = try_balance(ctx, packet, transport, index, is_unknown);
     if !verdict.is_forwarded() {
         stats::count_error(index);
     }
@@ -86,41 +91,26 @@ fn try_balance(
     packet: &Packet,
     transport: &Transport,
     index: u32,
+    is_unknown: bool,
 ) -> Result<Verdict, Verdict> {
     let config = CONFIG.get(0).ok_or(Reason::BadRecord)?;
     let listener = LISTENERS.get(index).ok_or(Reason::BadRecord)?;
-    let tick = tick(stats::now_ns());
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
-    let found_place = Place::new(
-        config,
-        &packet.src,
-        transport.src_port,
-        index,
-        packet.address,
-        packet.is_v6,
-    );
     // Not on the stack, which is too short for it.
     // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
-    let place = unsafe {
-        (*scratch).seek.place = found_place;
-        &(*scratch).seek.place
+    let seek = unsafe { &raw mut (*scratch).seek };
+    let slot = if is_unknown {
+        core::ptr::null_mut()
+    } else {
+        look_up(config, packet, transport, index, seek)
     };
-    let word = match flow::find(place) {
-        Some(found) if flow::is_quiet(found.word, transport.flags, tick) => found.word,
-        found => {
-            let (slot, word) = match found {
-                Some(found) => (found.slot, found.word),
-                None => (core::ptr::null_mut(), Word(0)),
-            };
-            // SAFETY: as above.
-            let seek = unsafe {
-                (*scratch).seek.word = word;
-                (*scratch).seek.listener = index;
-                (*scratch).seek.tick = tick;
-                &(*scratch).seek
-            };
-            settled(ctx, packet, transport, seek, slot)?
-        }
+    // SAFETY: as above.
+    let seek = unsafe { &*seek };
+    let place = &seek.place;
+    let word = if slot.is_null() || !flow::is_quiet(seek.word, transport.flags, seek.tick) {
+        settled(ctx, packet, transport, seek, slot)?
+    } else {
+        seek.word
     };
     let member = word.member() as u32;
     let record = MEMBERS.get(member).ok_or(Reason::BadRecord)?;
@@ -137,6 +127,37 @@ fn try_balance(
     )?;
     stats::count_member_in(member, transport.bytes);
     Ok(verdict)
+}
+
+/// Writes down what is sought and what there is of it; returns the flow's slot, or null.
+#[inline(always)]
+fn look_up(
+    config: &Config,
+    packet: &Packet,
+    transport: &Transport,
+    index: u32,
+    seek: *mut Seek,
+) -> *mut Slot {
+    let place = Place::new(
+        config,
+        &packet.src,
+        transport.src_port,
+        index,
+        packet.address,
+        packet.is_v6,
+    );
+    let (slot, word) = match flow::find(&place) {
+        Some(found) => (found.slot, found.word),
+        None => (core::ptr::null_mut(), Word(0)),
+    };
+    // SAFETY: the caller's, this CPU's scratch value.
+    unsafe {
+        (*seek).place = place;
+        (*seek).word = word;
+        (*seek).listener = index;
+        (*seek).tick = tick(stats::now_ns());
+    }
+    slot
 }
 
 /// Rewrites the packet and sends it.

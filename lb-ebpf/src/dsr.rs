@@ -60,17 +60,47 @@ pub(crate) fn encapsulate(
     } else {
         u16::from_be(first) as u8
     };
-    let protocol = if packet.is_v6 { IPV6_IN_IP } else { IPV4_IN_IP };
-    let inner = packet.network.ip_len;
+    let inner = Inner {
+        is_v6: packet.is_v6,
+        class,
+        len: packet.network.ip_len,
+        tags: packet.l3() - ETHERNET_LEN,
+    };
+    wrap(ctx, &inner, record, next_hop, hash, config)
+}
+
+/// The packet that goes inside.
+#[derive(Clone, Copy)]
+pub(crate) struct Inner {
+    pub(crate) is_v6: bool,
+    /// Traffic class.
+    pub(crate) class: u8,
+    /// Bytes from its IP header on.
+    pub(crate) len: usize,
+    /// Bytes of tags before it, which are taken off.
+    pub(crate) tags: usize,
+}
+
+/// Puts a packet into one to the member. Invalidates frames.
+#[inline(always)]
+pub(crate) fn wrap(
+    ctx: &XdpContext,
+    inner: &Inner,
+    record: &MemberRecord,
+    next_hop: Mac,
+    hash: u64,
+    config: &Config,
+) -> Result<(), Reason> {
+    let protocol = if inner.is_v6 { IPV6_IN_IP } else { IPV4_IN_IP };
     let src_mac = Mac::load(&record.src_mac);
     if record.addr.is_v4() {
-        let run = make_room::<{ ETHERNET_LEN + OUTER_V4 }>(ctx, packet, OUTER_V4)?;
+        let run = make_room::<{ ETHERNET_LEN + OUTER_V4 }>(ctx, inner.tags, OUTER_V4)?;
         write_link(run, next_hop, src_mac, 0x0800);
-        write_v4(run, record, config, hash, class, protocol, inner);
+        write_v4(run, record, config, hash, inner.class, protocol, inner.len);
     } else {
-        let run = make_room::<{ ETHERNET_LEN + OUTER_V6 }>(ctx, packet, OUTER_V6)?;
+        let run = make_room::<{ ETHERNET_LEN + OUTER_V6 }>(ctx, inner.tags, OUTER_V6)?;
         write_link(run, next_hop, src_mac, 0x86dd);
-        write_v6(run, record, config, hash, class, protocol, inner);
+        write_v6(run, record, config, hash, inner.class, protocol, inner.len);
     }
     Ok(())
 }
@@ -78,13 +108,8 @@ pub(crate) fn encapsulate(
 /// Moves the packet's beginning so that link and outer header fit before the inner one. Invalidates
 /// frames.
 #[inline(always)]
-fn make_room<const LEN: usize>(
-    ctx: &XdpContext,
-    packet: &Packet,
-    outer: usize,
-) -> Result<Ptr, Reason> {
+fn make_room<const LEN: usize>(ctx: &XdpContext, tags: usize, outer: usize) -> Result<Ptr, Reason> {
     // Tags, if there are any, make room.
-    let tags = packet.l3() - ETHERNET_LEN;
     let grow = if tags == 0 { outer } else { outer - tags };
     // SAFETY: the helper checks that there is headroom.
     if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(grow as i32)) } != 0 {
@@ -112,12 +137,7 @@ fn write_v4(
 ) {
     let spread = (hash >> 20) as u32 & config.outer_spread;
     let src = u32::from_ne_bytes(config.outer_v4) | spread.to_be();
-    let (_, second) = record.addr.words();
-    let dst = if cfg!(target_endian = "little") {
-        (second >> 32) as u32
-    } else {
-        second as u32
-    };
+    let dst = record.addr.tail();
     let length = (inner + OUTER_V4) as u16;
     let first = u32::from_ne_bytes([0x45, class, (length >> 8) as u8, length as u8]);
     let second = u32::from_ne_bytes([0, 0, (DONT_FRAGMENT >> 8) as u8, 0]);

@@ -5,8 +5,8 @@
 
 use lb_common::{
     maps::{
-        Addr,
-        flow::{Block4, SLOTS, Slot, Word, key_listener, state, ticks_of},
+        Addr, ListenerRecord,
+        flow::{Block4, SLOTS, Slot, Word, key_listener, slack_of, state, ticks_of},
         limits, live,
     },
     packet::tcp_flags,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Ticks that a flow without an answer, or with one packet only, may last.
-const OPENING_TICKS: u32 = 30;
+pub(crate) const OPENING_TICKS: u32 = 30;
 /// Ticks that a flow may last when one side has closed.
 const CLOSING_TICKS: u32 = 60;
 /// Ticks that a closed flow is kept.
@@ -105,6 +105,15 @@ pub(crate) struct Found {
     at: u32,
 }
 
+impl Found {
+    /// Where its word is.
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> *mut u64 {
+        // SAFETY: a live slot.
+        unsafe { &raw mut (*self.slot).word }
+    }
+}
+
 /// Looks a flow up.
 #[inline(always)]
 pub(crate) fn find(place: &Place) -> Option<Found> {
@@ -116,7 +125,7 @@ pub(crate) fn find(place: &Place) -> Option<Found> {
 }
 
 #[inline(always)]
-fn find_as<const V6: bool>(place: &Place) -> Option<Found> {
+pub(crate) fn find_as<const V6: bool>(place: &Place) -> Option<Found> {
     let first = slots(V6, place.first)?;
     if let Some(found) = find_in::<V6>(first, place.first, place) {
         return Some(found);
@@ -206,12 +215,18 @@ fn idle(listener: u32) -> u32 {
     if listener.kind == 0 {
         return 0;
     }
-    let seconds = match listener.idle_s {
+    let idle = idle_of(listener);
+    idle + slack_of(idle)
+}
+
+/// A listener's idle time in ticks.
+#[inline(always)]
+pub(crate) fn idle_of(listener: &ListenerRecord) -> u32 {
+    ticks_of(match listener.idle_s {
         0 => limits::IDLE_DEFAULT_S,
         seconds if seconds > limits::IDLE_MAX_S => limits::IDLE_MAX_S,
         seconds => seconds,
-    };
-    ticks_of(seconds)
+    })
 }
 
 /// Whether an entry has had its time.

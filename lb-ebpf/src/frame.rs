@@ -143,13 +143,7 @@ impl Ptr {
     /// The last four bytes of a mapped address.
     #[inline(always)]
     pub(crate) fn set_addr_v4(self, at: usize, addr: &Addr) {
-        let (_, second) = addr.words();
-        let host = if cfg!(target_endian = "little") {
-            second >> 32
-        } else {
-            second
-        };
-        self.set_u32(at, host as u32);
+        self.set_u32(at, addr.tail());
     }
 
     #[inline(always)]

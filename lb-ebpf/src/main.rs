@@ -22,7 +22,8 @@
 //! The kernel programs: entry points. One file a concern:
 //!
 //! ```text
-//! lb_xdp    ── walk ─┬─ address, cidr      whose packet, which listener
+//! lb_xdp    ── fast                        the straight line of known flows
+//!           ── walk ─┬─ address, cidr      whose packet, which listener
 //!                    ├─ steer ── drain     to an amphora
 //!                    ├─ balance            straight to members
 //!                    │   ├─ place, flow                               known flows
@@ -44,6 +45,7 @@ mod choose;
 mod cidr;
 mod drain;
 mod dsr;
+mod fast;
 mod flow;
 mod frame;
 mod icmp;
@@ -77,7 +79,10 @@ use crate::verdict::{Todo, Verdict};
 /// Uplinks: clients' packets in, members' answers in.
 #[xdp]
 pub fn lb_xdp(ctx: XdpContext) -> u32 {
-    let mut verdict = Verdict(walk::lb_walk(ctx.ctx));
+    let mut verdict = Verdict(fast::lb_fast(ctx.ctx));
+    if verdict.0 == fast::LONG_WAY {
+        verdict = Verdict(walk::lb_walk(ctx.ctx));
+    }
     if let (Some(todo), Some(scratch)) = (verdict.todo(), maps::SCRATCH.get_ptr_mut(0)) {
         // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
         let scratch = unsafe { &*scratch };
@@ -88,6 +93,12 @@ pub fn lb_xdp(ctx: XdpContext) -> u32 {
                 packet,
                 &scratch.transport,
                 listener,
+            )),
+            Todo::Open(listener) => Verdict(balance::lb_balance(
+                ctx.ctx,
+                packet,
+                &scratch.transport,
+                listener | balance::UNKNOWN,
             )),
             Todo::ErrorToMember(listener) => Verdict(icmp_error::lb_error_to_member(
                 ctx.ctx,

@@ -32,6 +32,16 @@ use crate::{
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
+/// What a packet is.
+#[derive(Clone, Copy)]
+pub(crate) struct From<'a> {
+    pub(crate) src: &'a Addr,
+    pub(crate) dst: &'a Addr,
+    pub(crate) src_port: Be16,
+    pub(crate) dst_port: Be16,
+    pub(crate) protocol: u8,
+}
+
 /// What a packet becomes.
 #[derive(Clone, Copy)]
 pub(crate) struct To<'a> {
@@ -275,15 +285,40 @@ fn apply(
     transport: &Transport,
     to: &To<'_>,
 ) -> Result<(), Reason> {
-    let addresses = Delta::none()
-        .addr(&packet.src, to.src)
-        .addr(&packet.dst, to.dst);
+    let from = From {
+        src: &packet.src,
+        dst: &packet.dst,
+        src_port: transport.src_port,
+        dst_port: transport.dst_port,
+        protocol: packet.network.protocol,
+    };
+    let (l3, is_v6) = (packet.l3(), packet.is_v6);
+    rewrite(Frame::of_xdp(ctx), l3, packet.l4(), is_v6, &from, to)?;
+    link::write_header(ctx, l3, is_v6, to.dst_mac, to.src_mac)
+}
+
+/// Rewrites network and transport header, not the link header. An error comes before the first byte is
+/// changed.
+#[inline(always)]
+pub(crate) fn rewrite(
+    frame: Frame,
+    l3: usize,
+    l4: usize,
+    is_v6: bool,
+    from: &From<'_>,
+    to: &To<'_>,
+) -> Result<(), Reason> {
+    let addresses = if is_v6 {
+        Delta::none().addr(from.src, to.src).addr(from.dst, to.dst)
+    } else {
+        Delta::none()
+            .tail(from.src.tail(), to.src.tail())
+            .tail(from.dst.tail(), to.dst.tail())
+    };
     let ports = addresses
-        .port(transport.src_port, to.src_port)
-        .port(transport.dst_port, to.dst_port);
-    let frame = Frame::of_xdp(ctx);
-    let l4 = packet.l4();
-    match packet.network.protocol {
+        .port(from.src_port, to.src_port)
+        .port(from.dst_port, to.dst_port);
+    match from.protocol {
         protocol::TCP => {
             let run = frame.run::<20>(l4).ok_or(Reason::Truncated)?;
             run.set_u16(16, ports.apply(run.u16(16)));
@@ -297,8 +332,7 @@ fn apply(
             run.set_port(2, to.dst_port);
         }
     }
-    rewrite_network(frame, packet.l3(), packet.is_v6, to.src, to.dst, addresses)?;
-    link::write_header(ctx, packet.l3(), packet.is_v6, to.dst_mac, to.src_mac)
+    rewrite_network(frame, l3, is_v6, to.src, to.dst, addresses)
 }
 
 /// Writes the addresses and takes one from TTL or hop limit.

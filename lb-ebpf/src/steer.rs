@@ -120,6 +120,31 @@ fn try_steer(
     Ok(choice.reason())
 }
 
+/// The active amphora of a load balancer about which there is nothing to decide and nothing to note: it is
+/// alive, no drain is under way, nothing is latched, and its page was told of traffic lately.
+#[inline(always)]
+pub(crate) fn settled(lb: u32, now: u64) -> Option<u32> {
+    // SAFETY: a live map value; the agent stores whole words.
+    let word = SteerWord::from_word(unsafe { core::ptr::read_volatile(STEER.get(lb)?) });
+    if word.draining || is_latched(lb, word.epoch) {
+        return None;
+    }
+    let page = page(word.active as u32)?;
+    // SAFETY: a live map value, whose words are stored whole.
+    let (deadline, stamped) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*page).deadline_ns),
+            core::ptr::read_volatile(&raw const (*page).traffic_ns),
+        )
+    };
+    if heartbeat::is_dead(deadline, now)
+        || heartbeat::is_after(now, stamped.wrapping_add(TRAFFIC_STAMP_NS))
+    {
+        return None;
+    }
+    Some(word.active as u32)
+}
+
 /// Whose turn it is, and why.
 #[derive(Clone, Copy)]
 enum Choice {

@@ -54,6 +54,8 @@ impl Verdict {
 pub(crate) enum Todo {
     /// It is this listener's, to be balanced.
     Balance(u32),
+    /// It is this listener's and of no known flow.
+    Open(u32),
     /// It is this load balancer's, to be steered.
     Steer(u32, Part),
     /// It is an ICMP error about a flow of this listener, for its member.
@@ -70,12 +72,14 @@ const ERROR: u32 = BALANCE | STEER;
 const TO_CLIENT: u32 = 1 << 29;
 const REVERSE: u32 = 1;
 const PART_SHIFT: u32 = 28;
+const UNKNOWN: u32 = 1 << 29;
 
 impl Verdict {
     #[inline(always)]
     pub(crate) fn postponed(todo: Todo) -> Self {
         match todo {
             Todo::Balance(listener) => Self(BALANCE | listener),
+            Todo::Open(listener) => Self(BALANCE | UNKNOWN | listener),
             Todo::ErrorToMember(listener) => Self(ERROR | listener),
             Todo::ErrorToClient => Self(ERROR | TO_CLIENT),
             Todo::Reverse => Self(ERROR | TO_CLIENT | REVERSE),
@@ -96,6 +100,9 @@ impl Verdict {
             };
         }
         if self.0 & BALANCE != 0 {
+            if self.0 & UNKNOWN != 0 {
+                return Some(Todo::Open(self.0 & 0xffff));
+            }
             return Some(Todo::Balance(self.0 & 0xffff));
         }
         if self.0 & STEER == 0 {

@@ -107,24 +107,56 @@ fn walk(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     check_ends(&ends, link.is_v6)?;
     let packet = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
     // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
-    let packet = unsafe {
-        let packet = &raw mut (*packet).packet;
-        (*packet).ifindex = ifindex;
-        (*packet).segment = segment;
-        (*packet).l3 = l3;
-        (*packet).is_v6 = link.is_v6;
-        (*packet).src = ends.src;
-        (*packet).dst = ends.dst;
-        (*packet).network = network;
-        (*packet).address = address;
-        (*packet).may_return = word & SEGMENT_TX != 0;
-        &*packet
+    let packet = unsafe { &raw mut (*packet).packet };
+    let way = Way {
+        ifindex,
+        segment,
+        address,
+        may_return: word & SEGMENT_TX != 0,
     };
+    describe(packet, &way, link.is_v6, &ends, network, l3);
+    // SAFETY: as above.
+    let packet = unsafe { &*packet };
     match record.kind {
         address_kind::VIP => to_vip(ctx, frame, packet, record),
         address_kind::AMPHORA => Ok(steer::deliver(ctx, packet, record.owner)?.into()),
         address_kind::SNAT => to_snat(ctx, frame, packet),
         _ => Err(Reason::BadRecord.into()),
+    }
+}
+
+/// How a packet came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) ifindex: u32,
+    pub(crate) segment: u32,
+    /// Index of the destination's record in `ADDRESS_RECORDS`.
+    pub(crate) address: u32,
+    /// XDP_TX sends it back the way it came.
+    pub(crate) may_return: bool,
+}
+
+/// Writes down what is known of a packet.
+#[inline(always)]
+pub(crate) fn describe(
+    packet: *mut Packet,
+    way: &Way,
+    is_v6: bool,
+    ends: &Ends,
+    network: Network,
+    l3: usize,
+) {
+    // SAFETY: the caller's, this CPU's scratch value.
+    unsafe {
+        (*packet).ifindex = way.ifindex;
+        (*packet).segment = way.segment;
+        (*packet).l3 = l3;
+        (*packet).is_v6 = is_v6;
+        (*packet).src = ends.src;
+        (*packet).dst = ends.dst;
+        (*packet).network = network;
+        (*packet).address = way.address;
+        (*packet).may_return = way.may_return;
     }
 }
 

@@ -87,6 +87,19 @@ impl Addr {
         (first, second)
     }
 
+    /// The last four bytes as they are stored: of an IPv4 address all of it.
+    #[must_use]
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "half of a word is meant")]
+    pub const fn tail(&self) -> u32 {
+        let (_, second) = self.words();
+        if cfg!(target_endian = "little") {
+            (second >> 32) as u32
+        } else {
+            second as u32
+        }
+    }
+
     /// Whether it stands for an IPv4 address.
     #[must_use]
     #[inline(always)]

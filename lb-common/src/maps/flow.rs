@@ -86,6 +86,14 @@ pub const fn ticks_of(seconds: u32) -> u32 {
     seconds - seconds / 15 + 1
 }
 
+/// Ticks that the stamp of a flow with `idle` ticks of idle time may lag behind its last packet, so that
+/// most packets of busy flows write nothing. It lives as many longer than its idle time.
+#[must_use]
+#[inline(always)]
+pub const fn slack_of(idle: u32) -> u32 {
+    idle >> 4
+}
+
 /// The word of a slot.
 ///
 /// Bits: member 16, source port 16, seen 16, state 4, generation 4, vip 8 (highest).
