@@ -30,7 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub use self::addr::{Addr, Be16};
 
 /// Version of everything in this file. In the pin path; an agent never adopts another one.
-pub const MAP_ABI: u32 = 2;
+pub const MAP_ABI: u32 = 3;
 
 /// Slots of a Maglev table: a prime.
 pub const MAGLEV_SLOTS: usize = 65_537;
@@ -47,7 +47,7 @@ pub const MAGLEV_VALUE_BYTES: usize = 131_088;
 ///   end of the table.
 pub const MAGLEV_TURNS_AT: usize = 131_080;
 
-/// `CONFIG[0]`.
+/// `CONFIG[0]`; mmap-able.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
@@ -78,13 +78,21 @@ pub struct Config {
     /// Bits of the outer source that vary with the flow (in IPv4 the low ones of `outer_v4`, in IPv6
     /// those of its last 32): a power of two minus one, host order.
     pub outer_spread: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Goes up after every change of `SEGMENTS`, `ADDRESSES`, `ADDRESS_RECORDS` or `PORTS`: XDP keeps what it
+    /// found there as long as this stays.
+    pub generation: u32,
     /// DSR over IPIP: the outer IPv6 source; its last 32 bits vary with the flow.
     pub outer_v6: Addr,
 }
 
 const _: () = assert!(size_of::<Config>() == 72);
+
+/// The word of `CONFIG` whose upper half (as a number of this machine's order) is
+/// [`Config::generation`]; the lower one is [`Config::outer_spread`].
+pub const GENERATION_WORD: usize = core::mem::offset_of!(Config, outer_spread) / 8;
+
+const _: () = assert!(core::mem::offset_of!(Config, generation) == GENERATION_WORD * 8 + 4);
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// `SEGMENTS` word: segment in the low half, bit 63 set when the interface is ours.
 #[must_use]

@@ -12,16 +12,23 @@ use crate::maps::{ADDRESS_RECORDS, ADDRESSES, PORTS};
 pub(crate) fn find(seed: u64, segment: u32, addr: &Addr) -> Option<(&'static AddressRecord, u32)> {
     let (bucket, tag) = address_slot(seed, segment, addr);
     let bucket = ADDRESSES.get(bucket)?;
-    let mut found = 0u64;
-    for word in &bucket.words {
-        // SAFETY: a live map value; the agent stores whole words.
-        let word = unsafe { core::ptr::read_volatile(word) };
-        if (word >> 32) as u32 == tag {
-            found = word;
+    let words = bucket.words.as_ptr();
+    let mut at = words;
+    for index in 0..bucket.words.len() {
+        // Only the tag, since most addresses are nobody's.
+        // SAFETY: half of a word of a live map value.
+        let here = unsafe {
+            at = words.add(index);
+            let half = if cfg!(target_endian = "little") { 1 } else { 0 };
+            core::ptr::read_volatile(at.cast::<u32>().add(half))
+        };
+        if here == tag {
             break;
         }
     }
-    if found == 0 {
+    // SAFETY: a live map value; the agent stores whole words.
+    let found = unsafe { core::ptr::read_volatile(at) };
+    if (found >> 32) as u32 != tag {
         return None;
     }
     let record = ADDRESS_RECORDS.get(found as u32)?;

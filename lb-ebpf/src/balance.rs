@@ -1,7 +1,7 @@
 //! A packet of a listener that XDP balances itself: its flow, or a new one, then on its way.
 //!
-//! Nearly every packet belongs to a known flow whose state it does not change: that is the straight
-//! line through [`balance`]. Everything else is in functions of their own.
+//! Nearly every packet belongs to a known flow whose state it does not change: those are `fast`'s. Here are
+//! all others, also those of known flows that are not plain.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
@@ -17,6 +17,7 @@ use lb_common::{
 use crate::{
     dsr, flow,
     flow::Side,
+    given::given,
     link,
     maps::{CONFIG, LISTENERS, MEMBERS, SCRATCH},
     nat, open,
@@ -70,12 +71,8 @@ pub(crate) extern "C" fn lb_balance(
     transport: *const Transport,
     index: u32,
 ) -> u32 {
-    if packet.is_null() || transport.is_null() {
-        return Verdict::of(Reason::BadRecord).0;
-    }
+    given!(Verdict::of(Reason::BadRecord).0; packet, transport);
     let ctx = &XdpContext::new(ctx);
-    // SAFETY: not null; the caller's.
-    let (packet, transport) = unsafe { (&*packet, &*transport) };
     let is_unknown = index & UNKNOWN != 0;
     let index = index & !UNKNOWN;
     let (Ok(verdict) | Err(verdict)) = try_balance(ctx, packet, transport, index, is_unknown);
@@ -146,18 +143,15 @@ fn look_up(
         packet.address,
         packet.is_v6,
     );
-    let (slot, word) = match flow::find(&place) {
-        Some(found) => (found.slot, found.word),
-        None => (core::ptr::null_mut(), Word(0)),
-    };
     // SAFETY: the caller's, this CPU's scratch value.
     unsafe {
         (*seek).place = place;
-        (*seek).word = word;
         (*seek).listener = index;
         (*seek).tick = tick(stats::now_ns());
+        let (slot, word) = flow::find_slot(&(*seek).place);
+        (*seek).word = word;
+        slot
     }
-    slot
 }
 
 /// Rewrites the packet and sends it.
@@ -229,12 +223,8 @@ extern "C" fn lb_settle(
     seek: *const Seek,
     slot: *mut Slot,
 ) -> u64 {
-    if packet.is_null() || transport.is_null() || seek.is_null() {
-        return Verdict::of(Reason::BadRecord).0 as u64;
-    }
+    given!(Verdict::of(Reason::BadRecord).0 as u64; packet, transport, seek);
     let ctx = &XdpContext::new(ctx);
-    // SAFETY: not null; the caller's.
-    let (packet, transport, seek) = unsafe { (&*packet, &*transport, &*seek) };
     match try_settle(ctx, packet, transport, seek, slot) {
         Ok(word) => word.0,
         Err(verdict) => verdict.0 as u64,

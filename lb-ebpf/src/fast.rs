@@ -13,9 +13,9 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     maps::{
-        Addr, Be16, Config, ListenerRecord, SEGMENT_TX, address_kind,
+        Addr, Be16, Config, ListenerRecord,
         flow::{Word, slack_of, state, tick},
-        listener_flags, listener_kind, vip_flags,
+        listener_flags, listener_kind,
     },
     packet::{
         self, Bytes as _, ETHERNET_LEN, Ends, Network, Run as _, Transport, protocol, tcp_flags,
@@ -24,13 +24,13 @@ use lb_common::{
 };
 
 use crate::{
-    address,
     balance::{OUTER_V4, OUTER_V6, Seek},
+    directory::{self, Service},
     dsr::{self, Inner},
     flow,
     frame::{Frame, Mac, Ptr},
     link,
-    maps::{AMPHORAE, CONFIG, LISTENERS, MEMBERS, NEIGHBOURS, SCRATCH, SEGMENTS},
+    maps::{AMPHORAE, CONFIG, LISTENERS, MEMBERS, NEIGHBOURS, SCRATCH},
     nat::{self, From, To},
     place::Place,
     stats, steer,
@@ -223,38 +223,32 @@ fn transport<const L4: usize>(
 #[inline(always)]
 fn follow<const V6: bool>(ctx: &XdpContext, frame: Frame, plain: &Plain) -> Option<Verdict> {
     let ifindex = ctx.ingress_ifindex() as u32;
-    // SAFETY: a live map value; the agent stores whole words.
-    let word = unsafe { core::ptr::read_volatile(SEGMENTS.get(ifindex)?) };
-    if word == 0 {
-        return None;
-    }
-    let segment = word as u32;
     let config = CONFIG.get(0)?;
-    let Some((record, address)) = address::find(config.hash_seed, segment, &plain.dst) else {
-        return Some(Reason::NotOurs.into());
+    let transport = &plain.transport;
+    let found = directory::find(
+        config,
+        ifindex,
+        &plain.dst,
+        plain.protocol,
+        transport.dst_port,
+    );
+    let service = match found {
+        Ok(service) => service,
+        Err(verdict) => return Some(Verdict(verdict)),
     };
-    if record.kind != address_kind::VIP || record.flags & vip_flags::ENABLED == 0 {
-        return None;
-    }
-    let index = address::find_listener(record, plain.protocol, plain.transport.dst_port)?;
+    let index = service.listener;
     let listener = LISTENERS.get(index)?;
     if listener.flags & listener_flags::CIDRS != 0 {
         return None;
     }
-    let way = Way {
-        ifindex,
-        segment,
-        address,
-        may_return: word & SEGMENT_TX != 0,
-    };
     let verdict = match listener.kind {
         listener_kind::STEER => to_amphora(frame, plain, listener, V6)?,
         listener_kind::NAT | listener_kind::DSR_L2 | listener_kind::DSR_IPIP => {
-            to_member::<V6>(ctx, frame, plain, &way, config, listener, index)?
+            to_member::<V6>(ctx, frame, plain, ifindex, service, config, listener)?
         }
         _ => return None,
     };
-    stats::count_in(index, plain.transport.bytes);
+    stats::count_in(index, transport.bytes);
     Some(verdict)
 }
 
@@ -277,23 +271,30 @@ fn to_member<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
     plain: &Plain,
-    way: &Way,
+    ifindex: u32,
+    service: &Service,
     config: &Config,
     listener: &ListenerRecord,
-    index: u32,
 ) -> Option<Verdict> {
     let transport = &plain.transport;
+    let index = service.listener;
     let tick = tick(stats::now_ns());
     let place = Place::new(
         config,
         &plain.src,
         transport.src_port,
         index,
-        way.address,
+        service.address,
         V6,
     );
     let Some(found) = flow::find_as::<V6>(&place) else {
-        return not_known::<V6>(plain, way, place, index, tick);
+        let way = Way {
+            ifindex,
+            segment: service.segment,
+            address: service.address,
+            may_return: service.may_return,
+        };
+        return not_known::<V6>(plain, &way, place, index, tick);
     };
     let word = found.word;
     let age = word.age(tick);
@@ -301,9 +302,10 @@ fn to_member<const V6: bool>(
     if !is_quiet(word, transport.flags, age, is_nat) {
         return None;
     }
-    if word.state() == state::ESTABLISHED && age != 0 {
+    // A lag of one tick is within any listener's slack.
+    if age > 1 && word.state() == state::ESTABLISHED {
         let idle = flow::idle_of(listener);
-        if age > idle {
+        if age > idle + slack_of(idle) {
             return None;
         }
         if age > slack_of(idle) {
@@ -332,7 +334,7 @@ fn to_member<const V6: bool>(
         return None;
     }
     let next_hop = Mac::from_le_word(next_hop);
-    let verdict = if way.may_return && record.ifindex == way.ifindex {
+    let verdict = if service.may_return && record.ifindex == ifindex {
         Verdict::returned(reason)
     } else if link::leave_by(record.ifindex) {
         Verdict::of(reason)

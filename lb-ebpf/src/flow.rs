@@ -14,6 +14,7 @@ use lb_common::{
 
 use crate::{
     frame::opaque,
+    given::given,
     maps::{FLOWS4, FLOWS6, LB_LIVE, LISTENER_LIVE, LISTENERS, MEMBER_LIVE, MEMBERS},
     place::Place,
     reverse,
@@ -65,15 +66,11 @@ fn has_client(slots: *mut Slot, at: usize, client: &Addr) -> bool {
     (load(at), load(unsafe { at.add(1) })) == client.words()
 }
 
-/// The flow's word in a slot; 0: it is not there.
+/// The flow's word in a slot that had its key; 0: it is not there.
 #[inline(always)]
-fn read<const V6: bool>(slots: *mut Slot, at: usize, place: &Place) -> u64 {
-    let slot = slot(slots, at);
+fn read<const V6: bool>(slots: *mut Slot, slot: *mut Slot, at: usize, place: &Place) -> u64 {
     // SAFETY: a live map value; words are stored whole.
     let key = unsafe { &raw mut (*slot).key };
-    if load(key) != place.key {
-        return 0;
-    }
     // SAFETY: as above.
     let word = unsafe { &raw mut (*slot).word };
     let before = Word(load(word));
@@ -134,28 +131,32 @@ pub(crate) fn find_as<const V6: bool>(place: &Place) -> Option<Found> {
     find_in::<V6>(second, place.second, place)
 }
 
-/// A flow's slot, where it does not matter what the search costs; null when there is none.
+/// A flow's slot and word, where it does not matter what the search costs; null when there is none.
 #[inline(always)]
-pub(crate) fn find_slot(place: &Place) -> *mut Slot {
+pub(crate) fn find_slot(place: &Place) -> (*mut Slot, Word) {
+    const NONE: (*mut Slot, Word) = (core::ptr::null_mut(), Word(0));
     let found = lb_find(place);
     if found == 0 {
-        return core::ptr::null_mut();
+        return NONE;
     }
-    match slots(place.is_v6, found as u32) {
-        Some(slots) => slot(slots, (found >> 32) as usize),
-        None => core::ptr::null_mut(),
+    let Some(slots) = slots(place.is_v6, found as u32) else {
+        return NONE;
+    };
+    let slot = slot(slots, (found >> 32) as usize);
+    let word = word_of(slot);
+    // Another flow may have it by now.
+    // SAFETY: a live slot.
+    if !word.is_live() || load(unsafe { &raw const (*slot).key }) != place.key {
+        return NONE;
     }
+    (slot, word)
 }
 
 /// Block and, above it, slot of a flow, with the highest bit set; 0: there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn lb_find(place: *const Place) -> u64 {
-    if place.is_null() {
-        return 0;
-    }
-    // SAFETY: not null; the caller's.
-    let place = unsafe { &*place };
+    given!(0; place);
     match find(place) {
         Some(found) => 1 << 63 | (found.at as u64) << 32 | found.block as u64,
         None => 0,
@@ -171,11 +172,19 @@ pub(crate) fn word_of(slot: *mut Slot) -> Word {
 
 #[inline(always)]
 fn find_in<const V6: bool>(slots: *mut Slot, block: u32, place: &Place) -> Option<Found> {
+    // In bytes and bounded once: what is left for each slot is one load and one comparison.
+    let home = (opaque(place.start) & (SLOTS - 1)) * size_of::<Slot>();
     for step in 0..SLOTS {
-        let at = place.start ^ step;
-        let word = read::<V6>(slots, at, place);
+        let offset = home ^ (step * size_of::<Slot>());
+        // SAFETY: within the block: both are below its slots' length, a power of two.
+        let slot = unsafe { slots.byte_add(offset) };
+        // SAFETY: a live map value; words are stored whole.
+        if load(unsafe { &raw const (*slot).key }) != place.key {
+            continue;
+        }
+        let at = offset / size_of::<Slot>();
+        let word = read::<V6>(slots, slot, at, place);
         if word != 0 {
-            let slot = slot(slots, at);
             return Some(Found {
                 slot,
                 word: Word(word),
@@ -427,7 +436,12 @@ const NONE: u32 = 0xff;
 #[inline(always)]
 pub(crate) fn claim(place: &Place, tick: u32) -> Option<Claim> {
     let first = slots(place.is_v6, place.first)?;
-    let in_first = lb_scan(first.cast(), place.start as u32, tick);
+    // Nearly always there is room at home.
+    let in_first = if word_of(slot(first, place.start)).state() == state::FREE {
+        NONE << 8 | place.start as u32
+    } else {
+        lb_scan(first.cast(), place.start as u32, tick)
+    };
     let (mut block, mut number, mut at) = (first, place.first, in_first & NONE);
     if at == NONE {
         let second = slots(place.is_v6, place.second)?;

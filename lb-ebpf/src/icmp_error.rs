@@ -16,6 +16,7 @@ use crate::{
     choose::{self, Asker},
     dsr, flow,
     frame::{Frame, Mac},
+    given::given,
     icmp, link,
     maps::{CONFIG, LISTENERS, MEMBERS},
     nat::{self, To},
@@ -34,12 +35,8 @@ pub(crate) extern "C" fn lb_error_to_member(
     key: *const FlowKey,
     listener: u32,
 ) -> u32 {
-    if packet.is_null() || key.is_null() {
-        return Verdict::of(Reason::BadRecord).0;
-    }
+    given!(Verdict::of(Reason::BadRecord).0; packet, key);
     let ctx = &XdpContext::new(ctx);
-    // SAFETY: not null; the caller's.
-    let (packet, key) = unsafe { (&*packet, &*key) };
     let (Ok(verdict) | Err(verdict)) = try_to_member(ctx, packet, key, listener);
     verdict.0
 }
@@ -61,10 +58,9 @@ fn try_to_member(
         packet.address,
         packet.is_v6,
     );
-    let slot = flow::find_slot(&place);
+    let (slot, word) = flow::find_slot(&place);
     let is_nat = listener.kind == listener_kind::NAT;
     let (member, port) = if !slot.is_null() {
-        let word = flow::word_of(slot);
         (word.member() as u32, word.port())
     } else if is_nat {
         return Err(Reason::IcmpErrorUnknown.into());
@@ -118,12 +114,8 @@ pub(crate) extern "C" fn lb_error_to_client(
     packet: *const Packet,
     key: *const FlowKey,
 ) -> u32 {
-    if packet.is_null() || key.is_null() {
-        return Verdict::of(Reason::BadRecord).0;
-    }
+    given!(Verdict::of(Reason::BadRecord).0; packet, key);
     let ctx = &XdpContext::new(ctx);
-    // SAFETY: not null; the caller's.
-    let (packet, key) = unsafe { (&*packet, &*key) };
     let (Ok(verdict) | Err(verdict)) = try_to_client(ctx, packet, key);
     verdict.0
 }

@@ -22,17 +22,17 @@
 //! The kernel programs: entry points. One file a concern:
 //!
 //! ```text
-//! lb_xdp    ── fast                        the straight line of known flows
+//! lb_xdp    ── fast ── directory           the straight line of known flows
 //!           ── walk ─┬─ address, cidr      whose packet, which listener
 //!                    ├─ steer ── drain     to an amphora
 //!                    ├─ balance            straight to members
 //!                    │   ├─ place, flow                               known flows
 //!                    │   ├─ open ── limit, choose, persist, reverse   new ones
 //!                    │   ├─ nat, dsr                                  sending them on
-//!                    │   └─ too_big, reset                            what clients are told instead
+//!                    │   └─ too_big, reset ── reply                   what clients are told instead
 //!                    └─ icmp, icmp_error   echo and errors
 //! lb_answer ── answer                      from an amphora
-//! link (sending on), frame (packet memory), word (shared words), verdict, stats (counters, events), maps
+//! link (sending on), frame (packet memory), given (arguments), word (shared words), verdict, stats (counters, events), maps
 //! ```
 //!
 //! Invariants: every return path has one `lb_common::reason::Reason`, counted; nothing is allocated;
@@ -43,11 +43,13 @@ mod answer;
 mod balance;
 mod choose;
 mod cidr;
+mod directory;
 mod drain;
 mod dsr;
 mod fast;
 mod flow;
 mod frame;
+mod given;
 mod icmp;
 mod icmp_error;
 mod limit;
@@ -57,6 +59,7 @@ mod nat;
 mod open;
 mod persist;
 mod place;
+mod reply;
 mod reset;
 mod reverse;
 mod stats;

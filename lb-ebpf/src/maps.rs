@@ -21,7 +21,7 @@ use lb_common::{
     packet::Transport,
 };
 
-use crate::{balance::Seek, sweep::Sweep, walk::Packet};
+use crate::{balance::Seek, directory::Services, sweep::Sweep, walk::Packet};
 
 /// `BPF_F_MMAPABLE`: user space maps the values instead of asking for them. Maps of words have it, so
 /// that the agent's store is one 8-byte store; the kernel's copy for an update promises no such thing.
@@ -72,7 +72,7 @@ const LISTENER_RECORDS: usize = limits::LISTENERS as usize;
 const MEMBER_RECORDS: usize = limits::MEMBERS as usize;
 
 #[btf_map]
-pub(crate) static CONFIG: Array<Config, 1> = Array::new();
+pub(crate) static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub(crate) static SEGMENTS: Array<u64, IFINDEXES, MMAPABLE> = Array::new();
 #[btf_map]
@@ -144,5 +144,7 @@ pub(crate) static EVENTS: RingBuf<Event, { limits::EVENT_BYTES as usize }> = Rin
 pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget, 2> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static SWEEP: Array<Sweep, 1> = Array::new();
+#[btf_map]
+pub(crate) static SERVICES: PerCpuArray<Services, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

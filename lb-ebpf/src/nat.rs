@@ -21,6 +21,7 @@ use crate::{
     balance::TRIES,
     flow::{self, Side},
     frame::{Frame, Mac},
+    given::given,
     link,
     maps::{CONFIG, LISTENERS, MEMBERS, NEIGHBOURS, SCRATCH},
     place::Place,
@@ -177,12 +178,8 @@ pub(crate) extern "C" fn lb_reverse(
     packet: *const Packet,
     transport: *const Transport,
 ) -> u32 {
-    if packet.is_null() || transport.is_null() {
-        return Verdict::of(Reason::BadRecord).0;
-    }
+    given!(Verdict::of(Reason::BadRecord).0; packet, transport);
     let ctx = &XdpContext::new(ctx);
-    // SAFETY: not null; the caller's.
-    let (packet, transport) = unsafe { (&*packet, &*transport) };
     let (Ok(verdict) | Err(verdict)) = try_reverse(ctx, packet, transport);
     verdict.0
 }
@@ -256,11 +253,10 @@ extern "C" fn lb_follow(entry: *mut Reverse, word: u64, flags: u32, tick: u32) -
         from.vip,
         is_v6,
     );
-    let slot = flow::find_slot(&place);
+    let (slot, own) = flow::find_slot(&place);
     if slot.is_null() {
         return 0;
     }
-    let own = flow::word_of(slot);
     if own.port() != word.port() || own.member() != word.member() {
         return 0;
     }

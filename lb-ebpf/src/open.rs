@@ -18,6 +18,7 @@ use crate::{
     choose::{self, Asker},
     flow::{self, Claim},
     frame::Frame,
+    given::given,
     limit,
     maps::{CONFIG, LISTENERS, MEMBERS},
     nat, persist, reverse, stats,
@@ -78,11 +79,7 @@ extern "C" fn lb_choose(
     seek: *const Seek,
     wish: *const Wish,
 ) -> u32 {
-    if packet.is_null() || transport.is_null() || seek.is_null() || wish.is_null() {
-        return 0;
-    }
-    // SAFETY: not null; the caller's.
-    let (packet, transport, seek, wish) = unsafe { (&*packet, &*transport, &*seek, &*wish) };
+    given!(0; packet, transport, seek, wish);
     let (Some(config), Some(listener)) = (CONFIG.get(0), LISTENERS.get(seek.listener)) else {
         return 0;
     };
@@ -116,11 +113,7 @@ extern "C" fn lb_choose(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn lb_open_dsr(seek: *const Seek, member: u32, lb: u32) -> u64 {
-    if seek.is_null() {
-        return 0;
-    }
-    // SAFETY: not null; the caller's.
-    let seek = unsafe { &*seek };
+    given!(0; seek);
     let Some(claim) = flow::claim(&seek.place, seek.tick) else {
         return 0;
     };
@@ -145,12 +138,8 @@ fn new_word(claim: &Claim, seek: &Seek, member: u32, port: u16) -> Word {
 #[inline(always)]
 fn settle_twins(claim: &Claim, seek: &Seek, word: Word) -> Word {
     let own = claim.slot;
-    let first = flow::find_slot(&seek.place);
+    let (first, other) = flow::find_slot(&seek.place);
     if first.is_null() || first == own {
-        return word;
-    }
-    let other = flow::word_of(first);
-    if !other.is_live() {
         return word;
     }
     flow::lb_release(own, word.0);
@@ -167,11 +156,7 @@ extern "C" fn lb_open_nat(
     seek: *const Seek,
     member_and_tries: u32,
 ) -> u64 {
-    if packet.is_null() || transport.is_null() || seek.is_null() {
-        return Verdict::of(Reason::BadRecord).0 as u64;
-    }
-    // SAFETY: not null; the caller's.
-    let (packet, transport, seek) = unsafe { (&*packet, &*transport, &*seek) };
+    given!(Verdict::of(Reason::BadRecord).0 as u64; packet, transport, seek);
     let (member, tries) = (member_and_tries & 0xffff, (member_and_tries >> 16) as u8);
     match open_nat(
         &XdpContext::new(ctx),

@@ -6,7 +6,7 @@ use lb_common::{
     maps::{
         Addr, Config, ListenerRecord,
         flow::{Persist, Word, state, ticks_of},
-        limits, member_flags,
+        limits, maglev_slot_of, member_flags,
     },
 };
 
@@ -46,6 +46,13 @@ fn keep_bits(word: u64, bits: u32) -> u64 {
     word & mask.to_be()
 }
 
+/// What the member was chosen for: listener and, above it, its pool's table. With another pool an entry
+/// counts for nothing.
+#[inline(always)]
+fn owner(index: u32, listener: &ListenerRecord, asker: &Asker<'_>) -> u64 {
+    index as u64 | (maglev_slot_of(listener.maglev, asker.is_v6) as u64) << 32
+}
+
 #[inline(always)]
 fn slots(config: &Config, listener: u32, client: &Addr) -> Option<*mut Persist> {
     let block = hash::persist_block(config.hash_seed, listener, client) & config.persist_mask;
@@ -69,13 +76,13 @@ fn lifetime(listener: &ListenerRecord) -> u32 {
 
 /// The slot's word, if it is this client's.
 #[inline(always)]
-fn read(slot: *mut Persist, listener: u32, client: &Addr) -> Word {
+fn read(slot: *mut Persist, owner: u64, client: &Addr) -> Word {
     // SAFETY: a live map value; words are stored whole.
     unsafe {
         let before = Word(load(&raw const (*slot).word));
         let (first, second) = client.words();
         let at = (&raw const (*slot).client).cast::<u64>();
-        let is_its = load(&raw const (*slot).listener) == listener as u64
+        let is_its = load(&raw const (*slot).owner) == owner
             && load(at) == first
             && load(at.add(1)) == second;
         let after = Word(load(&raw const (*slot).word));
@@ -97,12 +104,13 @@ pub(crate) fn find(
     asker: &Asker<'_>,
 ) -> u32 {
     let client = masked(listener, asker);
+    let owner = owner(seek.listener, listener, asker);
     let Some(slots) = slots(config, seek.listener, &client) else {
         return 0;
     };
     for at in 0..SLOTS {
         let slot = slot(slots, at);
-        let word = read(slot, seek.listener, &client);
+        let word = read(slot, owner, &client);
         if word.0 == 0 || word.age(seek.tick) > lifetime(listener) {
             continue;
         }
@@ -134,6 +142,7 @@ pub(crate) fn keep(
     member: u32,
 ) {
     let client = masked(listener, asker);
+    let owner = owner(seek.listener, listener, asker);
     let Some(slots) = slots(config, seek.listener, &client) else {
         return;
     };
@@ -142,7 +151,7 @@ pub(crate) fn keep(
         let slot = slot(slots, at);
         // SAFETY: a live map value.
         let word = Word(load(unsafe { &raw const (*slot).word }));
-        let age = if word.state() == state::FREE || read(slot, seek.listener, &client).0 != 0 {
+        let age = if word.state() == state::FREE || read(slot, owner, &client).0 != 0 {
             u32::MAX
         } else {
             word.age(seek.tick) + 1
@@ -165,7 +174,7 @@ pub(crate) fn keep(
         let at = (&raw mut (*slot).client).cast::<u64>();
         store(at, first);
         store(at.add(1), second);
-        store(&raw mut (*slot).listener, seek.listener as u64);
+        store(&raw mut (*slot).owner, owner);
         let word = Word::new(
             member as u16,
             0,

@@ -90,6 +90,9 @@ impl Verdict {
     /// What is still to be done.
     #[inline(always)]
     pub(crate) fn todo(self) -> Option<Todo> {
+        if self.0 & ERROR == 0 {
+            return None;
+        }
         if self.0 & ERROR == ERROR {
             return if self.0 & TO_CLIENT == 0 {
                 Some(Todo::ErrorToMember(self.0 & 0xffff))
@@ -104,9 +107,6 @@ impl Verdict {
                 return Some(Todo::Open(self.0 & 0xffff));
             }
             return Some(Todo::Balance(self.0 & 0xffff));
-        }
-        if self.0 & STEER == 0 {
-            return None;
         }
         let part = match self.0 >> PART_SHIFT & 3 {
             0 => Part::Belongs,

@@ -20,7 +20,10 @@ use super::{
 };
 
 /// The NAT world with its TCP listeners changed.
-fn world(test: &str, change: impl Fn(&mut ListenerRecord)) -> anyhow::Result<Option<World>> {
+pub(crate) fn world(
+    test: &str,
+    change: impl Fn(&mut ListenerRecord),
+) -> anyhow::Result<Option<World>> {
     let Some(world) = nat::world(test, 0)? else {
         return Ok(None);
     };
@@ -196,6 +199,48 @@ fn least_connections_fills_up_whoever_has_the_fewest() -> anyhow::Result<()> {
     }
     assert_eq!(counts, [0, 10, 10, 10]);
     assert_eq!(member_addr(family, 101).0[15], 1);
+    Ok(())
+}
+
+#[test]
+fn a_client_stays_with_its_member_until_its_listener_has_another_pool() -> anyhow::Result<()> {
+    const OTHER_POOL: u32 = 60;
+    let persistent = |record: &mut ListenerRecord| {
+        record.algorithm = algorithm::ROUND_ROBIN;
+        record.persistence_s = 300;
+        (record.persistence_bits_v4, record.persistence_bits_v6) = (32, 128);
+    };
+    let Some(world) = world("persistence", persistent)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        let open = |port| {
+            forward(
+                &world,
+                &Frame::syn(family, PORT).from(family.client(), port),
+            )
+        };
+        let first = open(1)?.unwrap().dst;
+        for port in 2..8 {
+            assert_eq!(open(port)?.unwrap().dst, first);
+        }
+        let other = members(family)
+            .into_iter()
+            .find(|(index, _)| member_addr(family, *index) != first)
+            .context("another member")?;
+        nat::fill_maglev(&world, OTHER_POOL, &[other])?;
+        let slot = listener(family);
+        let record: Option<ListenerRecord> = world.get(names::LISTENERS, &slot.to_ne_bytes())?;
+        let moved = ListenerRecord {
+            maglev: maglev_slots(Some(OTHER_POOL), Some(OTHER_POOL)),
+            ..record.context("a listener")?
+        };
+        world.listener(slot, &moved)?;
+        assert_eq!(open(8)?.unwrap().dst, member_addr(family, other.0));
+        // What was open stays where it is.
+        let ack = Frame::ack(family, PORT).from(family.client(), 1);
+        assert_eq!(forward(&world, &ack)?.unwrap().dst, first);
+    }
     Ok(())
 }
 

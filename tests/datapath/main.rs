@@ -12,6 +12,8 @@ mod flows;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod hammer;
+#[cfg(test)]
 mod icmp;
 #[cfg(test)]
 mod malformed;

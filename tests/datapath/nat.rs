@@ -147,7 +147,7 @@ pub(crate) fn forward(world: &World, frame: &Frame) -> anyhow::Result<Result<See
 }
 
 /// Sends a packet from the members' side.
-fn back(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
+pub(crate) fn back(world: &World, frame: &Frame) -> anyhow::Result<Result<Seen, Reason>> {
     from_segment(world, MEMBER_SEGMENT, frame, Reason::NatReverse)
 }
 
@@ -170,7 +170,7 @@ fn from_segment(
 }
 
 /// The member's answer to a packet that reached it.
-fn answer(to: &Seen, frame: &Frame, flags: u8) -> Frame {
+pub(crate) fn answer(to: &Seen, frame: &Frame, flags: u8) -> Frame {
     Frame {
         flags: frame.flags.map(|_| flags),
         ..frame.clone()

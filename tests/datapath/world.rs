@@ -38,12 +38,12 @@ pub(crate) const STEER_LISTENER: u32 = 21;
 pub(crate) const STEER_PORT: u16 = 80;
 pub(crate) const EPOCH: u32 = 5;
 /// Sizes of the tables: small ones.
-const FLOW_BLOCKS: u32 = 256;
+pub(crate) const FLOW_BLOCKS: u32 = 256;
 const REVERSE_ENTRIES: u32 = 4096;
 const PERSIST_BLOCKS: u32 = 64;
 /// Words of a VIP's block in `PORTS`.
 const BLOCK: u32 = 16;
-const SEED: u64 = 0x1234_5678_9abc_def0;
+pub(crate) const SEED: u64 = 0x1234_5678_9abc_def0;
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -193,6 +193,7 @@ impl World {
         icmp_per_second: u32,
         snat_ports: (u16, u16),
     ) -> anyhow::Result<()> {
+        let before: Config = self.get(names::CONFIG, &[0; 4])?.context("config")?;
         let config = Config {
             abi: MAP_ABI,
             snat_port_min: snat_ports.0,
@@ -207,7 +208,7 @@ impl World {
             rst_per_second: 1000,
             outer_v4: [198, 18, 0, 0],
             outer_spread: 0xffff,
-            _pad: 0,
+            generation: before.generation.wrapping_add(1),
             outer_v6: Addr::v6([0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         };
         self.set(names::CONFIG, 0, &config)

@@ -87,11 +87,12 @@ pub const fn ticks_of(seconds: u32) -> u32 {
 }
 
 /// Ticks that the stamp of a flow with `idle` ticks of idle time may lag behind its last packet, so that
-/// most packets of busy flows write nothing. It lives as many longer than its idle time.
+/// most packets of busy flows write nothing: at least one. It lives as many longer than its idle time.
 #[must_use]
 #[inline(always)]
 pub const fn slack_of(idle: u32) -> u32 {
-    idle >> 4
+    let slack = idle >> 4;
+    if slack == 0 { 1 } else { slack }
 }
 
 /// The word of a slot.
@@ -336,8 +337,8 @@ const _: () = assert!(size_of::<Reverse>() == 64);
 pub struct Persist {
     /// [`Word`] of member, seen and state ([`state::ESTABLISHED`] when there is one).
     pub word: u64,
-    /// Listener index.
-    pub listener: u64,
+    /// Listener index and, above it, the pool's slot in `MAGLEV`: what the member was chosen for.
+    pub owner: u64,
     /// Client, the bits that do not count zero.
     pub client: Addr,
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::{
     hash::{address_slot, address_word},
-    maps::{AddressBucket, AddressRecord, names},
+    maps::{AddressBucket, AddressRecord, Config, names},
     reason::Reason,
 };
 use lb_sys::bpf::Map;
@@ -93,7 +93,7 @@ impl Tables {
         self.0.get(name).with_context(|| format!("no map {name}"))
     }
 
-    /// Writes one entry of an array.
+    /// Writes one entry of an array; where XDP keeps what it found there, it shall search anew.
     ///
     /// # Errors
     /// The kernel's.
@@ -105,7 +105,16 @@ impl Tables {
     ) -> anyhow::Result<()> {
         self.map(name)?
             .update(&index.to_ne_bytes(), value.as_bytes())
-            .with_context(|| format!("cannot write entry {index} of {name}"))
+            .with_context(|| format!("cannot write entry {index} of {name}"))?;
+        if matches!(
+            name,
+            names::SEGMENTS | names::ADDRESSES | names::ADDRESS_RECORDS | names::PORTS
+        ) {
+            let mut config: Config = self.get(names::CONFIG, &[0; 4])?.context("no entry")?;
+            config.generation = config.generation.wrapping_add(1);
+            return self.set(names::CONFIG, 0, &config);
+        }
+        Ok(())
     }
 
     /// Reads one entry of a map.

@@ -227,7 +227,7 @@ impl World {
             rst_per_second: 1000,
             outer_v4: [198, 18, 0, 0],
             outer_spread: 0xffff,
-            _pad: 0,
+            generation: 1,
             outer_v6: Addr::v6([0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         };
         self.set(names::CONFIG, 0, &config)?;

@@ -36,24 +36,32 @@ impl Datapath {
         let maps = &self.maps;
         match write {
             MapWrite::Segment { ifindex, word } => {
-                store(&maps.segments, names::SEGMENTS, *ifindex, *word)
+                store(&maps.segments, names::SEGMENTS, *ifindex, *word)?;
+                self.raise_generation()
             }
-            MapWrite::Port { index, word } => store(&maps.ports, names::PORTS, *index, *word),
+            MapWrite::Port { index, word } => {
+                store(&maps.ports, names::PORTS, *index, *word)?;
+                self.raise_generation()
+            }
             MapWrite::Address { bucket, slot, word } => {
                 let index = bucket * 8 + slot;
-                store(&maps.addresses, names::ADDRESSES, index, *word)
+                store(&maps.addresses, names::ADDRESSES, index, *word)?;
+                self.raise_generation()
             }
             MapWrite::Dev { ifindex, present } => self.dev(*ifindex, *present),
             MapWrite::Denied { cidr, present } => {
                 prefix(&maps.denied, names::DENIED, cidr, *present)
             }
             MapWrite::Cidr { cidr, present } => prefix(&maps.cidrs, names::CIDRS, cidr, *present),
-            MapWrite::AddressRecord { index, record } => record_at(
-                &maps.address_records,
-                names::ADDRESS_RECORDS,
-                *index,
-                record.as_ref(),
-            ),
+            MapWrite::AddressRecord { index, record } => {
+                record_at(
+                    &maps.address_records,
+                    names::ADDRESS_RECORDS,
+                    *index,
+                    record.as_ref(),
+                )?;
+                self.raise_generation()
+            }
             MapWrite::Listener { index, record } => self.listener(*index, record.as_ref()),
             MapWrite::Maglev { slot, table } => self.maglev(*slot, table.as_ref()),
             MapWrite::Member { index, record } => self.member(*index, record.as_ref()),

@@ -48,7 +48,7 @@ pub(super) type DevValue = [u32; 2];
 
 /// Every pinned map with its shape.
 pub(super) const PINNED: [(&str, Shape); 32] = [
-    (names::CONFIG, array::<Config>(1)),
+    (names::CONFIG, words::<Config>(1)),
     (names::SEGMENTS, words::<u64>(limits::IFINDEXES)),
     (
         names::ADDRESSES,
@@ -154,6 +154,7 @@ pub(super) fn check(
 #[derive(Debug)]
 pub struct View {
     pub(super) config: Map,
+    pub(super) config_words: Words,
     pub(super) segments: Words,
     pub(super) addresses: Words,
     pub(super) address_records: Map,
@@ -207,6 +208,7 @@ impl View {
         }
         Ok(Self {
             config: open(dir, names::CONFIG)?,
+            config_words: open_words(dir, names::CONFIG)?,
             segments: open_words(dir, names::SEGMENTS)?,
             addresses: open_words(dir, names::ADDRESSES)?,
             address_records: open(dir, names::ADDRESS_RECORDS)?,

@@ -10,7 +10,7 @@ use aya::{
     programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::maps::{
-    Addr, Config, MAP_ABI,
+    Addr, Config, GENERATION_WORD, MAP_ABI,
     flow::{self, Block4, Block6, Reverse},
     limits, names,
 };
@@ -112,6 +112,7 @@ impl Datapath {
     /// # Errors
     /// The kernel's.
     pub fn configure(&self, hash_seed: u64) -> Result<(), Error> {
+        let found = self.config()?;
         let wanted = Config {
             abi: MAP_ABI,
             snat_port_min: SNAT_PORTS.0,
@@ -126,10 +127,9 @@ impl Datapath {
             rst_per_second: RST_PER_SECOND,
             outer_v4: OUTER_V4,
             outer_spread: OUTER_SPREAD,
-            _pad: 0,
+            generation: found.generation,
             outer_v6: Addr::v6(OUTER_V6),
         };
-        let found = self.config()?;
         if found == wanted {
             return Ok(());
         }
@@ -140,7 +140,19 @@ impl Datapath {
         self.maps
             .config
             .update(&0_u32.to_ne_bytes(), wanted.as_bytes())
-            .doing(|| "cannot write the data path's configuration".to_owned())
+            .doing(|| "cannot write the data path's configuration".to_owned())?;
+        self.raise_generation()
+    }
+
+    /// Tells XDP to search anew for what it knows of interfaces, addresses and ports.
+    pub(super) fn raise_generation(&self) -> Result<(), Error> {
+        let words = &self.maps.config_words;
+        let word = words.load(GENERATION_WORD).unwrap_or_default();
+        if words.store(GENERATION_WORD, word.wrapping_add(1 << 32)) {
+            Ok(())
+        } else {
+            Err(Error::Missing(names::CONFIG))
+        }
     }
 
     /// Empties every map but the counters.

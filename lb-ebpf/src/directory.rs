@@ -1,0 +1,178 @@
+//! Where packets from one interface to one address and port lead, as this CPU last found it: one line
+//! instead of the way through `SEGMENTS`, `ADDRESSES`, `ADDRESS_RECORDS` and `PORTS`.
+//!
+//! What was found is good as long as `Config::generation` is what it was before the search: whoever writes
+//! to one of those maps raises it afterwards. What is in `LISTENERS` is not kept here. Only ports of
+//! enabled VIPs are, and addresses that are nobody's; of two that want one place the last has it.
+
+use lb_common::{
+    maps::{Addr, Be16, Config, SEGMENT_TX, address_kind, vip_flags},
+    reason::Reason,
+};
+
+use crate::{
+    address,
+    fast::LONG_WAY,
+    maps::{CONFIG, SEGMENTS, SERVICES},
+    verdict::Verdict,
+};
+
+/// Places for services of one CPU, a power of two.
+pub(crate) const PLACES: usize = 256;
+/// And for addresses that are not ours, a power of two.
+const STRANGERS: usize = 64;
+/// Any odd number with bits everywhere.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A listener's port at one of its addresses. All but the first three fields are what was found.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Service {
+    dst: [u64; 2],
+    /// Interface (never 0), protocol, port.
+    asked: u64,
+    generation: u32,
+    pub(crate) listener: u32,
+    pub(crate) segment: u32,
+    /// Index of the address in `ADDRESS_RECORDS`.
+    pub(crate) address: u32,
+    pub(crate) may_return: bool,
+    _pad: [u8; 3],
+    _pad2: [u32; 5],
+}
+
+const _: () = assert!(size_of::<Service>() == 64);
+
+/// An address that is not ours.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Stranger {
+    dst: [u64; 2],
+    ifindex: u32,
+    generation: u32,
+}
+
+/// `SERVICES`.
+#[repr(C)]
+pub(crate) struct Services {
+    services: [Service; PLACES],
+    /// Of their own, so that what is not ours pushes out nothing that is.
+    strangers: [Stranger; STRANGERS],
+}
+
+#[inline(always)]
+fn place(all: *mut Services, (first, second): (u64, u64), asked: u64) -> *mut Service {
+    // The highest eight bits.
+    let at = (first ^ second ^ asked).wrapping_mul(SPREAD) >> 56;
+    // SAFETY: below `PLACES`.
+    unsafe {
+        (&raw mut (*all).services)
+            .cast::<Service>()
+            .add(at as usize)
+    }
+}
+
+#[inline(always)]
+fn stranger(all: *mut Services, (first, second): (u64, u64)) -> *mut Stranger {
+    // The highest six bits.
+    let at = (first ^ second).wrapping_mul(SPREAD) >> 58;
+    // SAFETY: below `STRANGERS`.
+    unsafe {
+        (&raw mut (*all).strangers)
+            .cast::<Stranger>()
+            .add(at as usize)
+    }
+}
+
+/// The service that a packet is for; else a verdict, or [`LONG_WAY`].
+#[inline(always)]
+pub(crate) fn find(
+    config: &Config,
+    ifindex: u32,
+    dst: &Addr,
+    protocol: u8,
+    port: Be16,
+) -> Result<&'static Service, u32> {
+    let (first, second) = dst.words();
+    let port = u16::from_ne_bytes(port.0) as u64;
+    let asked = (ifindex as u64) << 32 | (protocol as u64) << 16 | port;
+    let services = SERVICES.get_ptr_mut(0).ok_or(LONG_WAY)?;
+    let service = place(services, (first, second), asked);
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    let service = unsafe { &*service };
+    let is_known = service.dst[1] == second
+        && service.asked == asked
+        && service.dst[0] == first
+        && service.generation == config.generation;
+    if !is_known {
+        // SAFETY: as above.
+        let stranger = unsafe { &*stranger(services, (first, second)) };
+        if stranger.dst[1] == second
+            && stranger.ifindex == ifindex
+            && stranger.dst[0] == first
+            && stranger.generation == config.generation
+        {
+            return Err(Verdict::of(Reason::NotOurs).0);
+        }
+        let learnt = lb_learn(first, second, asked);
+        if learnt != LEARNT {
+            return Err(learnt);
+        }
+    }
+    Ok(service)
+}
+
+const LEARNT: u32 = 0;
+
+/// Searches for a service and keeps it; not [`LEARNT`]: a verdict, or [`LONG_WAY`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_learn(first: u64, second: u64, asked: u64) -> u32 {
+    match learn(&Addr::from_words(first, second), asked) {
+        Some(result) => result,
+        None => LONG_WAY,
+    }
+}
+
+#[inline(always)]
+fn learn(dst: &Addr, asked: u64) -> Option<u32> {
+    let config = CONFIG.get(0)?;
+    // Before the search: what is changed meanwhile has another one.
+    // SAFETY: a live map value; the agent stores whole words.
+    let generation = unsafe { core::ptr::read_volatile(&raw const config.generation) };
+    // SAFETY: as above.
+    let word = unsafe { core::ptr::read_volatile(SEGMENTS.get((asked >> 32) as u32)?) };
+    if word == 0 {
+        return None;
+    }
+    let segment = word as u32;
+    let all = SERVICES.get_ptr_mut(0)?;
+    let Some((record, address)) = address::find(config.hash_seed, segment, dst) else {
+        let stranger = stranger(all, dst.words());
+        // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+        unsafe {
+            (*stranger).dst = [dst.words().0, dst.words().1];
+            (*stranger).ifindex = (asked >> 32) as u32;
+            (*stranger).generation = generation;
+        }
+        return Some(Verdict::of(Reason::NotOurs).0);
+    };
+    if record.kind != address_kind::VIP || record.flags & vip_flags::ENABLED == 0 {
+        return None;
+    }
+    let port = Be16((asked as u16).to_ne_bytes());
+    let listener = address::find_listener(record, (asked >> 16) as u8, port)?;
+    let (first, second) = dst.words();
+    let service = place(all, (first, second), asked);
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    unsafe {
+        (*service).dst = [first, second];
+        (*service).asked = asked;
+        (*service).generation = generation;
+        (*service).listener = listener;
+        (*service).segment = segment;
+        (*service).address = address;
+        (*service).may_return = word & SEGMENT_TX != 0;
+    }
+    Some(LEARNT)
+}
