@@ -140,16 +140,6 @@ impl Ptr {
         self.set_u16(at, u16::from_ne_bytes(port.0));
     }
 
-    /// Sum of `WORDS` 32-bit words from `at` on, for a checksum.
-    #[inline(always)]
-    pub(crate) fn sum<const WORDS: usize>(self, at: usize) -> u64 {
-        let mut sum = 0;
-        for word in 0..WORDS {
-            sum += self.u32(at + 4 * word) as u64;
-        }
-        sum
-    }
-
     /// The last four bytes of a mapped address.
     #[inline(always)]
     pub(crate) fn set_addr_v4(self, at: usize, addr: &Addr) {
