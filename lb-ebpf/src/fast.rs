@@ -27,7 +27,7 @@ use crate::{
     balance::{OUTER_V4, OUTER_V6, Seek},
     directory::{self, Service},
     dsr::{self, Inner},
-    flow,
+    flow::{self, Found},
     frame::{Frame, Mac, Ptr},
     link,
     maps::{AMPHORAE, CONFIG, LISTENERS, MEMBERS, NEIGHBOURS, SCRATCH},
@@ -266,6 +266,28 @@ fn is_quiet(word: Word, flags: u8, age: u32, is_nat: bool) -> bool {
     }
 }
 
+/// Whether the packet leaves the flow as it is; then its stamp is renewed once it lags by too much.
+#[inline(always)]
+fn goes_on(found: &Found, listener: &ListenerRecord, flags: u8, tick: u32, is_nat: bool) -> bool {
+    let word = found.word;
+    let age = word.age(tick);
+    if !is_quiet(word, flags, age, is_nat) {
+        return false;
+    }
+    // A lag of one tick is within any listener's slack.
+    if age > 1 && word.state() == state::ESTABLISHED {
+        let idle = flow::idle_of(listener);
+        if age > idle + slack_of(idle) {
+            return false;
+        }
+        if age > slack_of(idle) {
+            // Whoever was first has said the same.
+            let _other_was_first = exchange(found.cell(), word.0, word.with_seen(tick).0);
+        }
+    }
+    true
+}
+
 #[inline(always)]
 fn to_member<const V6: bool>(
     ctx: &XdpContext,
@@ -297,21 +319,9 @@ fn to_member<const V6: bool>(
         return not_known::<V6>(plain, &way, place, index, tick);
     };
     let word = found.word;
-    let age = word.age(tick);
     let is_nat = listener.kind == listener_kind::NAT;
-    if !is_quiet(word, transport.flags, age, is_nat) {
+    if !goes_on(&found, listener, transport.flags, tick, is_nat) {
         return None;
-    }
-    // A lag of one tick is within any listener's slack.
-    if age > 1 && word.state() == state::ESTABLISHED {
-        let idle = flow::idle_of(listener);
-        if age > idle + slack_of(idle) {
-            return None;
-        }
-        if age > slack_of(idle) {
-            // Whoever was first has said the same.
-            let _other_was_first = exchange(found.cell(), word.0, word.with_seen(tick).0);
-        }
     }
     let member = word.member() as u32;
     let record = MEMBERS.get(member)?;
