@@ -84,11 +84,11 @@ fn steps(case: Case) -> Vec<(Order, u32)> {
     }
 }
 
-/// Packets in a million that may take another path. Of half a million flows of NAT a few hundred find
-/// both their blocks full of others, and one or two no source port.
+/// Packets in a million that may take another path. Of half a million flows a few hundred find both their
+/// blocks full of others, and one or two of NAT's no source port.
 fn tolerated(setup: &Setup, case: Case) -> u64 {
     match case.flows() {
-        Flows::Known(_) if setup.mode == super::Mode::Nat => 2_000,
+        Flows::Known(_) if setup.mode != super::Mode::Steer => 2_000,
         _ => 0,
     }
 }
@@ -153,7 +153,11 @@ impl Bench {
         // Steering keeps no flows.
         let is_counted = case == Case::New && setup.mode != super::Mode::Steer;
         let wanted = if is_counted { sent } else { 0 };
-        ensure!(opened == wanted, "{opened} flows were opened, not {wanted}");
+        // A flow for which there was no room is a new one each time.
+        ensure!(
+            opened.abs_diff(wanted) * 1_000_000 <= sent * tolerated(setup, case),
+            "{opened} flows were opened, not {wanted}"
+        );
         let medians: Vec<f64> = subjects.iter_mut().map(Subject::median).collect();
         let [nothing, ours, rest @ ..] = medians.as_slice() else {
             anyhow::bail!("no samples");
