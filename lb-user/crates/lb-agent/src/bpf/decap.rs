@@ -116,9 +116,10 @@ impl Decap {
     }
 
     fn map(&self, name: &'static str) -> Result<Map, Error> {
-        let data = match self.programs.map(name) {
-            Some(AyaMap::Array(data) | AyaMap::PerCpuArray(data) | AyaMap::LpmTrie(data)) => data,
-            _ => return Err(Error::Missing(name)),
+        let Some(AyaMap::Array(data) | AyaMap::PerCpuArray(data) | AyaMap::LpmTrie(data)) =
+            self.programs.map(name)
+        else {
+            return Err(Error::Missing(name));
         };
         data.fd()
             .as_fd()
