@@ -45,6 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let sctp = sctp.map_err(Failure::failed)?;
     lb_sys::process::refuse_dumps().map_err(Failure::failed)?;
     lb_telemetry::logging::init();
+    // Before the first thread: all of them inherit it.
+    lb_sys::seccomp::confine().map_err(Failure::failed)?;
     lb_proxy::run(lb_proxy::AmphoraArgs {
         control,
         heartbeat,
