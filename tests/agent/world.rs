@@ -252,6 +252,13 @@ fn config(base: &Path, [public, members]: [NetworkId; 2]) -> anyhow::Result<Agen
             interface(UPLINK_MEMBER, members),
         ],
         deny: Vec::new(),
+        flow_log: Some(lb_agent::FlowLogConfig {
+            target: lb_model::amphora::FlowLog::File(
+                base.join("flow.log").to_string_lossy().into_owned(),
+            ),
+            file_bytes_max: 1 << 20,
+            projects: Vec::new(),
+        }),
         binary: binary()?,
     })
 }

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use lb_agent::L4Limits;
-use lb_model::id::NetworkId;
+use lb_agent::{FlowLogConfig, L4Limits};
+use lb_model::{amphora::FlowLog, id::NetworkId};
 
 use super::{ConfigError, Controller, Network, network_named, reader::Section};
 
@@ -14,6 +14,9 @@ const SERVERS: &str =
     "host:port of the server's controller.sync_listen, of several separated by commas";
 const BPF_DIR: &str = "/run/lbaas/bpf";
 const DRAIN_TIMEOUT_SECS: u64 = 30;
+const FLOW_LOG: &str = "a file, syslog:SOCKET or journal";
+/// A flow log of this length is put aside.
+const FLOW_LOG_MIB: u64 = 256;
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 /// Longest interface name, without the closing zero (IFNAMSIZ).
 const INTERFACE_CHARS_MAX: usize = 15;
@@ -35,6 +38,8 @@ pub(crate) struct Agent {
     pub(crate) drain_timeout: Duration,
     /// What a load balancer may have of the data path.
     pub(crate) l4: L4Limits,
+    /// Where tenants' requests and connections are logged; `None`: nowhere.
+    pub(crate) flow_log: Option<FlowLogConfig>,
     /// What XDP is attached to. Nothing else is ever touched.
     pub(crate) interfaces: Vec<Interface>,
 }
@@ -88,6 +93,7 @@ impl Agent {
             .integer("drain_timeout_secs", 0..=86_400)?
             .unwrap_or(DRAIN_TIMEOUT_SECS);
         let l4 = read_limits(&mut section)?;
+        let flow_log = read_flow_log(&mut section)?;
         let interfaces = read_interfaces(&mut section, networks)?;
         section.finish()?;
         Ok(Self {
@@ -98,6 +104,7 @@ impl Agent {
             bpf_dir,
             drain_timeout: Duration::from_secs(drain_timeout),
             l4,
+            flow_log,
             interfaces,
         })
     }
@@ -117,6 +124,29 @@ fn read_limits(section: &mut Section) -> Result<L4Limits, ConfigError> {
         new_per_second: read("new_flows_per_second", default.new_per_second)?,
         syn_per_second: read("syn_per_second", default.syn_per_second)?,
     })
+}
+
+fn read_flow_log(section: &mut Section) -> Result<Option<FlowLogConfig>, ConfigError> {
+    let target: Option<String> = section.parsed("flow_log", FLOW_LOG)?;
+    let mebibytes = section.integer("flow_log_mib", 1..=1 << 20)?;
+    let projects = section.list("flow_log_projects", "project ids")?;
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let target = match target.strip_prefix("syslog:") {
+        Some(socket) if socket.starts_with('/') => FlowLog::Syslog(socket.to_owned()),
+        None if target == "journal" => FlowLog::Journal,
+        None if target.starts_with('/') => FlowLog::File(target),
+        _ => {
+            let value = Some(format!("{target:?}"));
+            return Err(section.wrong("flow_log", value, format!("must be {FLOW_LOG}")));
+        }
+    };
+    Ok(Some(FlowLogConfig {
+        target,
+        file_bytes_max: mebibytes.unwrap_or(FLOW_LOG_MIB) << 20,
+        projects,
+    }))
 }
 
 fn read_host(section: &mut Section) -> Result<String, ConfigError> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lb_model::id::NetworkId;
+use lb_model::{amphora::FlowLog, id::NetworkId};
 
 use super::{Config, Network, auth};
 
@@ -129,6 +129,10 @@ impl Config {
             "drain_timeout_secs = {}",
             agent.drain_timeout.as_secs()
         )?;
+        match &agent.flow_log {
+            Some(log) => write_flow_log(out, log)?,
+            None => writeln!(out, "# flow_log = \"…\"  # default: nowhere")?,
+        }
         let l4 = agent.l4;
         writeln!(out, "flows_per_load_balancer = {}", l4.flows)?;
         writeln!(out, "nat_ports_per_load_balancer = {}", l4.ports)?;
@@ -145,6 +149,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn write_flow_log(out: &mut String, log: &lb_agent::FlowLogConfig) -> std::fmt::Result {
+    let target = match &log.target {
+        FlowLog::File(path) => path.clone(),
+        FlowLog::Syslog(socket) => format!("syslog:{socket}"),
+        FlowLog::Journal => "journal".to_owned(),
+    };
+    writeln!(out, "flow_log = {target:?}")?;
+    writeln!(out, "flow_log_mib = {}", log.file_bytes_max >> 20)?;
+    writeln!(out, "flow_log_projects = {:?}", log.projects)
 }
 
 fn write_network(out: &mut String, network: &Network) -> std::fmt::Result {

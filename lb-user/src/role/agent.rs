@@ -114,6 +114,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
             })
             .collect(),
         deny: config.deny_cidrs.clone(),
+        flow_log: agent.flow_log.clone(),
         binary: std::env::current_exe().map_err(Failure::failed)?,
     })
 }

@@ -33,6 +33,8 @@ pub struct AgentConfig {
     pub deny: Vec<IpNet>,
     /// What a load balancer may have of what all of them use.
     pub l4: L4Limits,
+    /// Where tenants' requests are logged; `None`: nowhere.
+    pub flow_log: Option<crate::FlowLogConfig>,
     /// The binary that amphorae run (`<binary> amphora …`).
     pub binary: PathBuf,
 }

@@ -17,6 +17,7 @@ use crate::{
     carrier::Input,
     desired::Disk,
     edge::{Addresses, NeighbourEvent, Netlink, NextHops, Sysctls, Uplinks, Veths, host_addresses},
+    flow_log::FlowLogWriter,
     planner::Planner,
     reports::Reports,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Host {
     pub(crate) uplinks: Uplinks,
     pub(crate) planner: Mutex<Planner>,
     pub(crate) reports: Reports,
+    /// Where amphorae's lines go.
+    pub(crate) flow_log: Option<FlowLogWriter>,
     /// Every address of the host itself.
     pub(crate) addresses_of_host: Vec<std::net::IpAddr>,
     addresses: Mutex<Addresses>,
@@ -74,7 +77,14 @@ impl Host {
             denied,
             config.l4,
         );
+        // Without its log a host still carries its load balancers.
+        let flow_log = config.flow_log.as_ref().and_then(|config| {
+            FlowLogWriter::open(config)
+                .inspect_err(|error| tracing::error!(%error, "the flow log cannot be opened"))
+                .ok()
+        });
         Ok(Self {
+            flow_log,
             reports: Reports::new(config.run_dir.join("agent.json")),
             config,
             disk,

@@ -38,6 +38,7 @@ fn config(dir: &std::path::Path, networks: [Uuid; 2]) -> AgentConfig {
             interface(UPLINK_MEMBER, members),
         ],
         deny: Vec::new(),
+        flow_log: None,
         binary: "/bin/false".into(),
     }
 }

@@ -33,6 +33,9 @@ pub struct AmphoraConfig {
     /// Where requests and connections are logged; `None`: nowhere.
     #[serde(default)]
     pub flow_log: Option<FlowLog>,
+    /// Lines of the flow log are told over the control connection, where `flow_log` is `None`.
+    #[serde(default)]
+    pub log_to_agent: bool,
 }
 
 /// Where the tenant flow log goes.
@@ -94,6 +97,11 @@ pub enum FromAmphora {
         listeners: Vec<ListenerReport>,
         /// Per monitored member.
         members: Vec<MemberReport>,
+    },
+    /// Lines of the flow log.
+    Log {
+        /// Whole lines, each with its end.
+        lines: String,
     },
     /// Ties of clients to members that are new here, for the other amphora.
     Ties {

@@ -10,13 +10,14 @@
 //! dropped and counted: a slow disk or syslog never holds up a request.
 
 mod line;
-mod sink;
 
 use std::{
     cell::{Cell, RefCell},
+    path::Path,
     rc::Rc,
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread,
@@ -28,18 +29,61 @@ use lb_model::{
     amphora::FlowLog,
     id::{ListenerId, MemberId, PoolId},
 };
-use tokio::time::Instant;
+use lb_telemetry::sink::Sink;
+use tokio::{sync::mpsc::Sender, time::Instant};
 
 pub(crate) use self::line::{Asked, Line};
-use self::sink::Sink;
-use crate::{connection::Client, counters::Counter, upstream::Cookie};
+use crate::{connection::Client, upstream::Cookie};
 
 /// A buffer that has grown to this goes out.
 const BATCH_BYTES: usize = 32 << 10;
 /// Buffers that may wait for the writing thread.
 const BATCHES_MAX: usize = 64;
+/// A file beyond this is put aside.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 /// A line waits at most this long in its worker.
 pub(crate) const FLUSH_PERIOD: Duration = Duration::from_millis(250);
+
+/// Lines that were lost because somebody was behind. Told by several threads.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped(AtomicU64);
+
+impl Dropped {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, batch: &[u8]) {
+        let lines = batch.iter().filter(|&&byte| byte == b'\n').count();
+        self.0.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+}
+
+/// Where a log goes.
+#[derive(Debug)]
+pub(crate) enum Target<'a> {
+    /// The amphora writes it.
+    Own(&'a FlowLog),
+    /// The control thread tells it to the agent.
+    Agent(Sender<String>),
+}
+
+enum End {
+    Sink(Sink),
+    Agent(Sender<String>),
+}
+
+impl End {
+    fn write(&mut self, batch: Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Self::Sink(sink) => sink.write(&batch),
+            Self::Agent(lines) => {
+                let text = String::from_utf8_lossy(&batch).into_owned();
+                lines.blocking_send(text).map_err(std::io::Error::other)
+            }
+        }
+    }
+}
 
 /// The log of a process.
 #[derive(Clone, Debug)]
@@ -47,19 +91,30 @@ pub(crate) struct Log {
     /// Whose it is, as the lines begin.
     pub(crate) owner: Arc<str>,
     batches: SyncSender<Vec<u8>>,
-    pub(crate) dropped: Arc<Counter>,
+    dropped: Arc<Dropped>,
 }
 
 impl Log {
     /// Opens the log and starts its thread, which ends with the last clone.
-    pub(crate) fn open(target: &FlowLog, owner: &str) -> std::io::Result<Self> {
-        let mut sink = Sink::open(target)?;
+    pub(crate) fn open(
+        target: Target<'_>,
+        owner: &str,
+        dropped: Arc<Dropped>,
+    ) -> std::io::Result<Self> {
+        let mut end = match target {
+            Target::Own(FlowLog::File(path)) => {
+                End::Sink(Sink::file(Path::new(path), FILE_BYTES_MAX)?)
+            }
+            Target::Own(FlowLog::Syslog(path)) => End::Sink(Sink::syslog(Path::new(path))?),
+            Target::Own(FlowLog::Journal) => End::Sink(Sink::journal()?),
+            Target::Agent(lines) => End::Agent(lines),
+        };
         let (batches, queue) = sync_channel::<Vec<u8>>(BATCHES_MAX);
         thread::Builder::new()
             .name("flow-log".to_owned())
             .spawn(move || {
                 for batch in queue {
-                    if let Err(error) = sink.write(&batch) {
+                    if let Err(error) = end.write(batch) {
                         tracing::warn!(%error, "lines of the flow log are lost");
                     }
                 }
@@ -67,8 +122,15 @@ impl Log {
         Ok(Self {
             owner: owner.into(),
             batches,
-            dropped: Arc::default(),
+            dropped,
         })
+    }
+}
+
+impl Log {
+    /// Lines lost so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.get()
     }
 }
 
@@ -117,8 +179,7 @@ fn send(log: &Log, batch: Vec<u8>) {
     if let Err(unsent) = log.batches.try_send(batch) {
         let (std::sync::mpsc::TrySendError::Full(batch)
         | std::sync::mpsc::TrySendError::Disconnected(batch)) = unsent;
-        let lines = batch.iter().filter(|&&byte| byte == b'\n').count();
-        log.dropped.add(lines as u64);
+        log.dropped.add(&batch);
     }
 }
 

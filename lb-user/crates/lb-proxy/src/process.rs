@@ -29,6 +29,9 @@ const STATUS_PAUSE: Duration = Duration::from_millis(10);
 /// Ties that may wait to be shared.
 const TIES_MAX: usize = 4096;
 
+/// Batches of the flow log's lines that may wait to be told.
+const LINES_MAX: usize = 4;
+
 /// Beyond what workers give themselves, so that theirs is the deadline that counts.
 const JOIN_SLACK: Duration = Duration::from_secs(1);
 
@@ -86,9 +89,10 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         .map_err(start("control runtime"))?;
     runtime.block_on(async {
         let inbox = Inbox::listen(args.control)?;
-        let mut state = State::new(orders, connections);
+        let (lines, told) = mpsc::channel(LINES_MAX);
+        let mut state = State::new(orders, connections, lines);
         state.probe_sctp(args.sctp);
-        control(inbox, state, ties, losses, threads).await
+        control(inbox, state, (ties, told), losses, threads).await
     })
 }
 
@@ -112,7 +116,7 @@ fn start(what: &'static str) -> impl Fn(std::io::Error) -> Error {
 async fn control(
     mut inbox: Inbox,
     mut state: State,
-    mut ties: mpsc::Receiver<Learned>,
+    (mut ties, mut lines): (mpsc::Receiver<Learned>, mpsc::Receiver<String>),
     mut losses: mpsc::UnboundedReceiver<usize>,
     threads: Vec<thread::JoinHandle<()>>,
 ) -> Result<(), Error> {
@@ -123,6 +127,7 @@ async fn control(
     let mut learned = Vec::new();
     let health_changed = state.health_changed();
     let connections = state.connections();
+    let dropped = state.dropped();
     loop {
         tokio::select! {
             agent = inbox.next() => match agent {
@@ -140,6 +145,11 @@ async fn control(
             received = ties.recv_many(&mut learned, TIES_MAX) => if received > 0 {
                 inbox.answer(state.learn(std::mem::take(&mut learned)).await);
             },
+            Some(lines) = lines.recv() => {
+                if let Err(lost) = inbox.offer_lines(lines) {
+                    dropped.add(lost.as_bytes());
+                }
+            }
             Some(index) = losses.recv() => return Err(Error::WorkerLost { index }),
             _ = terminate.recv() => break,
             () = health_changed.notified() => next_status = earliest,

@@ -19,7 +19,7 @@ use crate::{
     config::{self, Compiled, Snapshot, TlsCache},
     counters::{Connections, Metrics},
     listen,
-    log::Log,
+    log::{Dropped, Log, Target},
     persistence::{self, Book, Learned},
     worker::Order,
 };
@@ -34,7 +34,11 @@ pub(crate) struct State {
     connections: Arc<Connections>,
     prober: Prober,
     metrics: Arc<Metrics>,
-    log: Option<(FlowLog, Log)>,
+    /// With where it goes; `None`: to the agent.
+    log: Option<(Option<FlowLog>, Log)>,
+    /// Where lines for the agent go.
+    lines: mpsc::Sender<String>,
+    dropped: Arc<Dropped>,
     ties: Book,
     tls: TlsCache,
     listening: HashSet<SocketAddr>,
@@ -45,10 +49,16 @@ pub(crate) struct State {
 type Sockets = Vec<(SocketAddr, TcpListener)>;
 
 impl State {
-    pub(crate) fn new(workers: Vec<mpsc::Sender<Order>>, connections: Arc<Connections>) -> Self {
+    pub(crate) fn new(
+        workers: Vec<mpsc::Sender<Order>>,
+        connections: Arc<Connections>,
+        lines: mpsc::Sender<String>,
+    ) -> Self {
         Self {
             metrics: Arc::default(),
             log: None,
+            lines,
+            dropped: Arc::default(),
             ties: Book::default(),
             workers,
             connections,
@@ -68,6 +78,11 @@ impl State {
             Ok(sockets) => self.prober.use_sctp(sockets),
             Err(error) => tracing::warn!(%error, "SCTP members cannot be probed"),
         }
+    }
+
+    /// Where lines of the log are counted that nobody takes.
+    pub(crate) fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.dropped)
     }
 
     pub(crate) fn health_changed(&self) -> Arc<Notify> {
@@ -179,15 +194,23 @@ impl State {
 
     /// The flow log, opened once and kept while it stays the same.
     fn log_of(&mut self, config: &AmphoraConfig) -> Option<Log> {
-        let target = config.flow_log.as_ref()?;
-        if let Some((_, log)) = self.log.as_ref().filter(|(open, _)| open == target) {
+        let own = config.flow_log.as_ref();
+        let target = match own {
+            Some(own) => Target::Own(own),
+            None if config.log_to_agent => Target::Agent(self.lines.clone()),
+            None => {
+                self.log = None;
+                return None;
+            }
+        };
+        if let Some((_, log)) = self.log.as_ref().filter(|(open, _)| open.as_ref() == own) {
             return Some(log.clone());
         }
         let spec = &config.load_balancer;
         let owner = format!("{} {}", spec.project_id, spec.id);
-        match Log::open(target, &owner) {
+        match Log::open(target, &owner, Arc::clone(&self.dropped)) {
             Ok(log) => {
-                self.log = Some((target.clone(), log.clone()));
+                self.log = Some((own.cloned(), log.clone()));
                 Some(log)
             }
             Err(error) => {

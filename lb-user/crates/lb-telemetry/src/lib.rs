@@ -3,4 +3,5 @@
 //! Left out for now: a metrics registry and OpenTelemetry (nothing serves them yet).
 
 pub mod logging;
+pub mod sink;
 pub mod task;

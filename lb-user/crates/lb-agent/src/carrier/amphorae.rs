@@ -47,6 +47,8 @@ impl Carrier {
 
     /// Tells every amphora what to serve.
     pub(super) fn configure(&self) {
+        let log = self.host.flow_log.as_ref();
+        let logged = log.is_some_and(|log| log.wants(&self.spec));
         for slot in &self.slots {
             slot.amphora
                 .tell(Command::Configure(Arc::new(AmphoraConfig {
@@ -54,6 +56,7 @@ impl Carrier {
                     load_balancer: (*self.spec).clone(),
                     ticket_seed: self.host.disk.ticket_seed(self.spec.id),
                     flow_log: None,
+                    log_to_agent: logged,
                 })));
         }
     }
@@ -107,6 +110,8 @@ impl Carrier {
                     }
                 }
             }
+            // The amphora's own task has written them.
+            Told::Says(FromAmphora::Log { .. }) => {}
             Told::Says(FromAmphora::Ties { tables }) => {
                 for other in self.slots.iter().filter(|slot| slot.id != id) {
                     other.amphora.tell(Command::Ties(tables.clone()));

@@ -16,7 +16,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{bpf::Datapath, host::Host};
+use crate::{bpf::Datapath, flow_log::FlowLogWriter, host::Host};
 
 use super::{
     control::Control,
@@ -108,6 +108,7 @@ impl Amphora {
             inbox,
             config: None,
             draining: false,
+            flow_log: host.flow_log.clone(),
         };
         let handle = lb_telemetry::task::spawn("amphora", task.run());
         Self {
@@ -133,6 +134,7 @@ struct Task {
     inbox: mpsc::UnboundedReceiver<Command>,
     config: Option<Arc<AmphoraConfig>>,
     draining: bool,
+    flow_log: Option<FlowLogWriter>,
 }
 
 /// Nobody listens any more.
@@ -239,6 +241,7 @@ impl Task {
                     }
                 }
                 frame = receive(control.as_mut()), if control.is_some() => match frame {
+                    Ok(Some(FromAmphora::Log { lines })) => self.log(&lines),
                     Ok(Some(message)) => self.tell(Told::Says(message)).await?,
                     Ok(None) => control = None,
                     Err(error) => {
@@ -251,6 +254,13 @@ impl Task {
         let reaped = process.get_ref().reap();
         tracing::info!(amphora = %self.id, pid, reaped, "amphora ended");
         self.tell(Told::Exited).await
+    }
+
+    /// Lines of the flow log, of the load balancer it serves.
+    fn log(&self, lines: &str) {
+        if let (Some(log), Some(config)) = (&self.flow_log, &self.config) {
+            log.take(&config.load_balancer, lines);
+        }
     }
 
     fn obey(&mut self, command: Command, process: &Pidfd, control: &mut Option<Control>) {

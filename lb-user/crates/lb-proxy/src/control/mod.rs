@@ -113,6 +113,20 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// Tells lines of the flow log, or gives them back: when no agent is there, or it is behind so
+    /// far that what matters more might not get through.
+    pub(crate) fn offer_lines(&mut self, lines: String) -> Result<(), String> {
+        match &self.session {
+            Some(session) if session.answers.capacity() > ANSWERS_MAX / 2 => {
+                self.answer(FromAmphora::Log { lines });
+                Ok(())
+            }
+            _ => Err(lines),
+        }
+    }
+}
+
 impl Session {
     fn start(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();

@@ -28,6 +28,10 @@ pub(super) fn render(view: &View, connections: u64) -> String {
     let mut text = Text::default();
     let listeners = listeners(view);
     node(&mut text, &listeners, connections);
+    let log = view.snapshot.log.as_ref();
+    let dropped = "octavia_loadbalancer_dropped_logs_total";
+    text.family(dropped);
+    text.series(dropped, "", log.map_or(0, crate::log::Log::dropped));
     each(&mut text, "octavia_listener_", LISTENER, &listeners);
     states(
         &mut text,
@@ -221,7 +225,6 @@ const ZERO: &[&str] = &[
     "loadbalancer_http_comp_bytes_in_total",
     "loadbalancer_http_comp_bytes_out_total",
     "loadbalancer_limit_http_comp",
-    "loadbalancer_dropped_logs_total",
 ];
 
 const LISTENER: &[Value<Listener>] = &[

@@ -1,6 +1,9 @@
 //! What tenants and operators get to see: metrics and the flow log.
 
-use lb_model::{amphora::FlowLog, enums::ListenerProtocol};
+use lb_model::{
+    amphora::{FlowLog, FromAmphora},
+    enums::ListenerProtocol,
+};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
@@ -181,5 +184,27 @@ async fn requests_become_lines_in_octavias_order() -> anyhow::Result<()> {
     assert!(first.ends_with(" ----"), "{first}");
     assert!(line(" 400 ").ends_with("PR--"), "{lines}");
     assert!(line(" - - ").ends_with(" ----"), "{lines}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lines_are_told_to_the_agent_when_it_asks() -> anyhow::Result<()> {
+    let member = Member::named("hello").await?;
+    let mut rig = Rig::serving(&[member.address]).await?;
+    rig.log_to_agent = true;
+    rig.apply().await?;
+    let mut client = rig.client().await?;
+    client.get("/told").await?;
+    let owner = format!("project {} ", rig.spec.id);
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let FromAmphora::Log { lines } = rig.agent.hear().await? {
+                return anyhow::Ok(lines);
+            }
+        }
+    });
+    let told = told.await??;
+    assert!(told.starts_with(&owner) && told.ends_with('\n'), "{told}");
+    assert!(told.contains("\"GET /told HTTP/1.1\" 200 "), "{told}");
     Ok(())
 }

@@ -47,6 +47,7 @@ pub struct Rig {
     pub vip: IpAddr,
     pub spec: LoadBalancerSpec,
     pub flow_log: Option<FlowLog>,
+    pub log_to_agent: bool,
     pub socket: PathBuf,
     pub agent: Agent,
     thread: Option<thread::JoinHandle<Result<(), lb_proxy::Error>>>,
@@ -82,7 +83,14 @@ impl Rig {
             sctp: Vec::new(),
             workers: NonZeroUsize::new(workers).context("at least one")?,
         };
-        let thread = thread::spawn(move || lb_proxy::run(args));
+        let thread = thread::spawn(move || {
+            // As the role does: whatever an amphora needs, it must get with its filter on.
+            lb_sys::seccomp::confine().map_err(|error| lb_proxy::Error::Start {
+                what: "filter",
+                source: std::io::Error::other(error),
+            })?;
+            lb_proxy::run(args)
+        });
         let agent = Agent::connect(&socket).await?;
         let number = NEXT_VIP.fetch_add(1, Ordering::Relaxed);
         let [.., high, low] = std::process::id().to_be_bytes();
@@ -91,6 +99,7 @@ impl Rig {
             vip,
             spec: spec(vip),
             flow_log: None,
+            log_to_agent: false,
             socket,
             agent,
             thread: Some(thread),
@@ -136,6 +145,7 @@ impl Rig {
             load_balancer: self.spec.clone(),
             ticket_seed: None,
             flow_log: self.flow_log.clone(),
+            log_to_agent: self.log_to_agent,
         };
         let config = Box::new(config);
         self.agent.say(&ToAmphora::Configure { config }).await?;
