@@ -74,11 +74,11 @@ enum End {
 }
 
 impl End {
-    fn write(&mut self, batch: Vec<u8>) -> std::io::Result<()> {
+    fn write(&mut self, batch: &[u8]) -> std::io::Result<()> {
         match self {
-            Self::Sink(sink) => sink.write(&batch),
+            Self::Sink(sink) => sink.write(batch),
             Self::Agent(lines) => {
-                let text = String::from_utf8_lossy(&batch).into_owned();
+                let text = String::from_utf8_lossy(batch).into_owned();
                 lines.blocking_send(text).map_err(std::io::Error::other)
             }
         }
@@ -114,7 +114,7 @@ impl Log {
             .name("flow-log".to_owned())
             .spawn(move || {
                 for batch in queue {
-                    if let Err(error) = end.write(batch) {
+                    if let Err(error) = end.write(&batch) {
                         tracing::warn!(%error, "lines of the flow log are lost");
                     }
                 }

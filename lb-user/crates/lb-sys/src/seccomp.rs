@@ -132,8 +132,14 @@ const PRCTLS: [u64; 3] = [
     libc::PR_SET_VMA as u64,
     libc::PR_SET_DUMPABLE as u64,
 ];
-/// `ioctl`s of sockets, pipes and standard streams.
-const IOCTLS: [u64; 4] = [libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TCGETS];
+/// `ioctl`s of sockets, pipes and standard streams, and the question for a link's carrier.
+const IOCTLS: [u64; 5] = [
+    libc::FIONBIO,
+    libc::FIOCLEX,
+    libc::FIONREAD,
+    libc::TCGETS,
+    libc::SIOCGIFFLAGS,
+];
 /// Address families of sockets.
 const FAMILIES: [u64; 3] = [
     libc::AF_UNIX as u64,
@@ -339,8 +345,9 @@ mod tests {
             client.join().unwrap();
             // A panic, caught: what unwinding asks of the kernel is listed.
             let caught = thread::spawn(|| std::hint::black_box([0u8; 0].as_slice())[0]).join();
-            (text, caught.is_err())
+            let link = crate::carrier::Carrier::watch("lo").unwrap().is_running();
+            (text, caught.is_err(), link)
         });
-        assert_eq!(echoed, ("through".to_owned(), true));
+        assert_eq!(echoed, ("through".to_owned(), true, Some(true)));
     }
 }
