@@ -19,6 +19,22 @@ class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
     request_queue_size = 128
 
 
+def one_at_a_time(application):
+    """Keystone is run by processes, not by threads: with these it now and then finds no role where
+    one is assigned."""
+    turn = threading.Lock()
+
+    def serve(environ, start_response):
+        with turn:
+            answer = application(environ, start_response)
+            try:
+                return list(answer)
+            finally:
+                getattr(answer, "close", lambda: None)()
+
+    return serve
+
+
 class Handler(simple_server.WSGIRequestHandler):
     def log_message(self, format, *args):
         pass
@@ -132,7 +148,7 @@ def main():
         config_files=[path],
         post_log_configured_function=lambda: logging.disable(logging.WARNING))
     told = populate(url, wanted)
-    server.set_app(application)
+    server.set_app(one_at_a_time(application))
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
     told["url"] = url
     print(json.dumps(told), flush=True)

@@ -47,7 +47,12 @@ fn discovery() -> Vec<Operation> {
             "The versions of the Key Manager API",
         )
         .answers(200, "Object"),
-        get("/v1", DISCOVERY, "The Key Manager API's version", "Object"),
+        get(
+            "/key-manager/v1",
+            DISCOVERY,
+            "The Key Manager API's version",
+            "Object",
+        ),
     ]
 }
 
