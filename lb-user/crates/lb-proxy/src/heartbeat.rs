@@ -1,11 +1,11 @@
-//! The amphora's sign of life: a deadline in shared memory, renewed by a thread that does nothing
-//! else (lb_common::heartbeat has the rule).
+//! The amphora's sign of life: a deadline in shared memory, renewed by every worker and by a thread
+//! that does nothing else; the newest stamp wins (lb_common::heartbeat has the rule).
 //!
-//! A thread of its own, because the deadline of a busy amphora is 60 ms away and a worker may be at
-//! work for longer than that on a machine that is short of processors (a handshake, a large
-//! configuration), which is no reason to fail over. The thread stamps only while every worker has
-//! come round within [`HUNG_AFTER_NS`]: one that hangs makes the amphora look dead. Without carrier
-//! on the amphora's own link nothing is stamped either: who cannot be reached must look dead.
+//! A thread beside the workers, because the deadline of a busy amphora is 60 ms away and a worker may
+//! be at work for longer than that on a machine that is short of processors (a handshake, a large
+//! configuration), which is no reason to fail over. It stamps only while some worker has come round
+//! within [`HUNG_AFTER_NS`]: when all of them hang the amphora looks dead; one alone is told in the
+//! log. Without carrier on the amphora's own link nobody stamps: who cannot be reached must look dead.
 
 use std::{
     io,
@@ -26,15 +26,13 @@ use crate::counters::Connections;
 /// The amphora's link to the edge (its first; the VIP's network).
 const LINK: &str = "eth0";
 
-/// Between a worker's signs to the thread that stamps.
-const ROUND: Duration = Duration::from_millis(500);
-
 /// A worker that has not come round for this long hangs.
 const HUNG_AFTER_NS: u64 = 2_000_000_000;
 
 /// Stamps for one process.
 #[derive(Debug)]
 pub(crate) struct Pulse {
+    page: Option<HeartbeatWriter>,
     connections: Arc<Connections>,
     /// When each worker last came round.
     rounds: Vec<AtomicU64>,
@@ -44,24 +42,32 @@ pub(crate) struct Pulse {
 
 impl Pulse {
     /// For `workers` workers, which all count as having come round now.
-    pub(crate) fn new(workers: usize, connections: Arc<Connections>) -> Self {
+    pub(crate) fn new(
+        page: Option<HeartbeatWriter>,
+        workers: usize,
+        connections: Arc<Connections>,
+    ) -> Self {
         let now = monotonic_ns();
         Self {
+            page,
             connections,
             rounds: (0..workers).map(|_| AtomicU64::new(now)).collect(),
             stamping: OnceLock::new(),
         }
     }
 
-    /// Stamps `page` from now on, until the process ends.
+    /// Stamps beside the workers from now on, until the process ends.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn start(self: &Arc<Self>, page: HeartbeatWriter) -> io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        if self.page.is_none() {
+            return Ok(());
+        }
         let pulse = Arc::clone(self);
         let thread = thread::Builder::new()
             .name("heartbeat".to_owned())
-            .spawn(move || pulse.stamp(&page))?;
+            .spawn(move || pulse.beside())?;
         // Only the first would be set; there is one page.
         drop(self.stamping.set(thread.thread().clone()));
         Ok(())
@@ -76,28 +82,48 @@ impl Pulse {
         }
     }
 
-    /// Runs on worker `index` for ever, as a sign that it does not hang.
-    pub(crate) async fn come_round(&self, index: usize) {
-        loop {
-            if let Some(round) = self.rounds.get(index) {
-                round.store(monotonic_ns(), Ordering::Relaxed);
-            }
-            sleep(ROUND).await;
-        }
-    }
-
-    fn stamp(&self, page: &HeartbeatWriter) {
+    /// Runs on worker `index` for ever.
+    pub(crate) async fn run(&self, index: usize) {
         let mut link = Link::watch();
         loop {
             let now = monotonic_ns();
+            if let Some(round) = self.rounds.get(index) {
+                round.store(now, Ordering::Relaxed);
+            }
+            sleep(self.stamp(&mut link, now, true)).await;
+        }
+    }
+
+    fn beside(&self) {
+        let mut link = Link::watch();
+        let mut hung = 0;
+        loop {
+            let now = monotonic_ns();
+            let hang = self.hanging(now);
+            if hang != hung {
+                tracing::warn!(
+                    hang,
+                    workers = self.rounds.len(),
+                    "workers that do not come round"
+                );
+                hung = hang;
+            }
+            let period = self.stamp(&mut link, now, hang < self.rounds.len());
+            // Ends sooner when a connection comes.
+            thread::park_timeout(period);
+        }
+    }
+
+    /// Stamps when there is reason to, and says when to come again.
+    fn stamp(&self, link: &mut Link, now: u64, is_alive: bool) -> Duration {
+        let busy = self.page.as_ref().is_some_and(|page| {
             let busy = self.is_busy(page, now);
-            if link.has_carrier() && self.all_come_round(now) {
+            if is_alive && link.has_carrier() {
                 page.stamp(now, busy);
             }
-            let period = if busy { BUSY_PERIOD_NS } else { IDLE_PERIOD_NS };
-            // Ends sooner when a connection comes.
-            thread::park_timeout(Duration::from_nanos(period));
-        }
+            busy
+        });
+        Duration::from_nanos(if busy { BUSY_PERIOD_NS } else { IDLE_PERIOD_NS })
     }
 
     fn is_busy(&self, page: &HeartbeatWriter, now: u64) -> bool {
@@ -106,10 +132,11 @@ impl Pulse {
             || traffic != 0 && now.wrapping_sub(traffic).cast_signed() < BUSY_FOR_NS.cast_signed()
     }
 
-    fn all_come_round(&self, now: u64) -> bool {
-        self.rounds
-            .iter()
-            .all(|round| now.saturating_sub(round.load(Ordering::Relaxed)) < HUNG_AFTER_NS)
+    /// How many workers have not come round for long.
+    fn hanging(&self, now: u64) -> usize {
+        let hangs =
+            |round: &&AtomicU64| now.saturating_sub(round.load(Ordering::Relaxed)) >= HUNG_AFTER_NS;
+        self.rounds.iter().filter(hangs).count()
     }
 }
 
@@ -149,11 +176,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_worker_that_hangs_is_enough_to_look_dead() {
-        let pulse = Pulse::new(2, Arc::new(Connections::default()));
+    fn workers_that_do_not_come_round_hang() {
+        let pulse = Pulse::new(None, 2, Arc::new(Connections::default()));
         let now = monotonic_ns();
-        assert!(pulse.all_come_round(now));
+        assert_eq!(pulse.hanging(now), 0);
         pulse.rounds[1].store(now - HUNG_AFTER_NS, Ordering::Relaxed);
-        assert!(!pulse.all_come_round(now));
+        assert_eq!(pulse.hanging(now), 1);
     }
 }

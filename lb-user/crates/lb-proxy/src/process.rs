@@ -61,7 +61,11 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         .transpose()
         .map_err(|source| Error::Heartbeat { source })?;
     let connections = Arc::new(Connections::default());
-    let pulse = Arc::new(Pulse::new(args.workers.get(), Arc::clone(&connections)));
+    let pulse = Arc::new(Pulse::new(
+        page,
+        args.workers.get(),
+        Arc::clone(&connections),
+    ));
     let (ended, losses) = mpsc::unbounded_channel();
     let (learned, ties) = mpsc::channel(TIES_MAX);
     let workers = (0..args.workers.get())
@@ -76,9 +80,7 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(start("worker"))?;
-    if let Some(page) = page {
-        pulse.start(page).map_err(start("heartbeat"))?;
-    }
+    pulse.start().map_err(start("heartbeat"))?;
     let (orders, threads): (Vec<_>, Vec<_>) = workers
         .into_iter()
         .map(|WorkerHandle { orders, thread }| (orders, thread))

@@ -172,7 +172,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
     let pulse = Arc::clone(&worker.pulse);
     let index = worker.index;
     let rounds =
-        lb_telemetry::task::spawn_local("heartbeat", async move { pulse.come_round(index).await });
+        lb_telemetry::task::spawn_local("heartbeat", async move { pulse.run(index).await });
     loop {
         tokio::select! {
             order = inbox.recv() => match order {
