@@ -6,7 +6,7 @@ use std::{
 };
 
 use lb_model::enums::Topology as LbTopology;
-use lb_testkit::{load::failures, require_root, wait};
+use lb_testkit::{load::failures, require_root, system::observed::Amphora, wait};
 
 use crate::world::{LIMIT, World};
 
@@ -14,27 +14,22 @@ use crate::world::{LIMIT, World};
 const UNDER_LOAD: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-#[test]
-fn both_frozen_for_half_a_second_is_no_failover() {
-    if !require_root("both_frozen_for_half_a_second_is_no_failover").unwrap() {
-        return;
-    }
+/// Whether a process ends within the limit.
+fn is_ended(world: &World, pid: Option<u32>) -> bool {
+    let ended = wait::until(LIMIT, LOOK_EVERY, || {
+        Ok(world.observed()?.amphorae.iter().all(|a| a.pid != pid))
+    });
+    ended.unwrap()
+}
+
+/// That a pair under load stays as it is, and every request is answered, whatever is done to it.
+fn nobody_is_left_or_ended(what: impl FnOnce(&[Amphora])) {
     let mut world = World::new(LbTopology::ActiveStandby).unwrap();
     world.store().unwrap();
     world.start().unwrap();
     let before = world.whole(2).unwrap();
     let load = world.paced().unwrap();
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(400));
-        for amphora in &before.amphorae {
-            amphora.signal("STOP").unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(500));
-        for amphora in &before.amphorae {
-            amphora.signal("CONT").unwrap();
-        }
-    }
-    std::thread::sleep(Duration::from_millis(400));
+    what(&before.amphorae);
     let attempts = load.stop();
     assert_eq!(world.whole(2).unwrap(), before, "nobody was left or ended");
     // Late, but answered: what is not answered within seconds would be lost.
@@ -42,31 +37,45 @@ fn both_frozen_for_half_a_second_is_no_failover() {
 }
 
 #[test]
+fn both_frozen_for_half_a_second_is_no_failover() {
+    if !require_root("both_frozen_for_half_a_second_is_no_failover").unwrap() {
+        return;
+    }
+    nobody_is_left_or_ended(|amphorae| {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(400));
+            for amphora in amphorae {
+                amphora.signal("STOP").unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(500));
+            for amphora in amphorae {
+                amphora.signal("CONT").unwrap();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    });
+}
+
+#[test]
 fn full_load_on_every_core_is_no_failover() {
     if !require_root("full_load_on_every_core_is_no_failover").unwrap() {
         return;
     }
-    let mut world = World::new(LbTopology::ActiveStandby).unwrap();
-    world.store().unwrap();
-    world.start().unwrap();
-    let before = world.whole(2).unwrap();
-    let load = world.paced().unwrap();
-    let stop = AtomicBool::new(false);
     let cores = std::thread::available_parallelism().unwrap().get();
-    std::thread::scope(|scope| {
-        for _ in 0..cores * 4 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        std::thread::sleep(UNDER_LOAD);
-        stop.store(true, Ordering::Relaxed);
+    nobody_is_left_or_ended(|_| {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..cores * 4 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            std::thread::sleep(UNDER_LOAD);
+            stop.store(true, Ordering::Relaxed);
+        });
     });
-    let attempts = load.stop();
-    assert_eq!(world.whole(2).unwrap(), before, "nobody was left or ended");
-    assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
 }
 
 #[test]
@@ -80,11 +89,7 @@ fn a_standby_that_hangs_is_ended_and_comes_back() {
     let before = world.whole(2).unwrap();
     let standby = before.amphorae.iter().find(|a| !a.active).unwrap();
     standby.signal("STOP").unwrap();
-    let ended = wait::until(LIMIT, LOOK_EVERY, || {
-        let now = world.observed()?;
-        Ok(now.amphorae.iter().all(|a| a.pid != standby.pid))
-    });
-    assert!(ended.unwrap(), "{:?}", world.observed());
+    assert!(is_ended(&world, standby.pid), "{:?}", world.observed());
     let after = world.whole(2).unwrap();
     assert_eq!(after.active().unwrap(), before.active().unwrap());
     assert_eq!(after.epoch, before.epoch);
@@ -102,11 +107,7 @@ fn a_hanging_active_is_left_without_traffic_too_and_a_single_one_is_ended() {
         let before = world.whole(amphorae).unwrap();
         let active = before.active().unwrap().clone();
         active.signal("STOP").unwrap();
-        let ended = wait::until(LIMIT, LOOK_EVERY, || {
-            let now = world.observed()?;
-            Ok(now.amphorae.iter().all(|a| a.pid != active.pid))
-        });
-        assert!(ended.unwrap(), "{topology:?}: {:?}", world.observed());
+        assert!(is_ended(&world, active.pid), "{:?}", world.observed());
         let after = world.whole(amphorae).unwrap();
         let moved = after.active().unwrap().id != active.id;
         assert_eq!(moved, amphorae == 2, "{topology:?}");

@@ -1,11 +1,15 @@
 //! The API on a real socket: where it may listen, and how it stops.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use lb_api::{ServeError, serve};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +28,18 @@ async fn answer(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
 
+type Serving = JoinHandle<Option<Result<(), ServeError>>>;
+
+/// Where the API is served from now on, how to end that, and what becomes of it.
+fn served(api: &Api) -> (SocketAddr, CancellationToken, Serving) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = serve(listener, api.state.clone(), shutdown.clone());
+    let serving = lb_telemetry::task::spawn("serving", serving);
+    (address, shutdown, serving)
+}
+
 #[tokio::test]
 async fn without_authentication_only_loopback_is_served() {
     let api = Api::start().await;
@@ -38,13 +54,7 @@ async fn without_authentication_only_loopback_is_served() {
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_shutdown() {
     let api = Api::start().await;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = CancellationToken::new();
-    let serving = lb_telemetry::task::spawn(
-        "serving",
-        serve(listener, api.state.clone(), shutdown.clone()),
-    );
+    let (address, shutdown, serving) = served(&api);
     let mut kept_alive = TcpStream::connect(address).await.unwrap();
     for _ in 0..2 {
         kept_alive.write_all(REQUEST).await.unwrap();
@@ -77,13 +87,7 @@ async fn a_connection_outlives_a_refusal_made_before_the_body_is_read() {
         config.body_bytes_max = 1 << 16;
     })
     .await;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = CancellationToken::new();
-    let serving = lb_telemetry::task::spawn(
-        "serving",
-        serve(listener, api.state.clone(), shutdown.clone()),
-    );
+    let (address, shutdown, serving) = served(&api);
     let mut kept = TcpStream::connect(address).await.unwrap();
     for (line, more, length, status) in [
         ("POST /healthcheck", "", 2, "405"),
