@@ -2,7 +2,10 @@
 
 use std::{env, net::TcpListener, process::Command};
 
-use lb_testkit::keystone::{Keystone, PASSWORD, SERVICE_USER, environment};
+use lb_testkit::{
+    keystone::{Keystone, PASSWORD, SERVICE_USER},
+    python::environment,
+};
 use serde_json::Value;
 
 use crate::server::Server;

@@ -1,35 +1,16 @@
 //! A real Keystone from PyPI for tests: SQLite, Fernet tokens, a port of its own on loopback.
 //!
-//! One process a test binary, started when first asked for. It ends when its standard input does,
-//! so with whoever started it, however that ends. The virtual environment is made once under the
-//! target directory; it also holds the `openstack` client and oslo.policy.
+//! One process a test binary, started when first asked for.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::OnceLock};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Packages and the versions that were tried.
-const PACKAGES: &[&str] = &[
-    "keystone==30.0.0",
-    "oslo.policy==6.0.1",
-    "python-openstackclient==10.5.0",
-    "python-octaviaclient==3.15.0",
-];
-/// Says where the environment is, when it is not under the target directory.
-pub const ENVIRONMENT_VARIABLE: &str = "LBAAS_KEYSTONE";
+use crate::python::{self, Answer, Service};
+
 const SERVER: &str = include_str!("keystone_server.py");
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Password of every user.
 pub const PASSWORD: &str = "a-test's-password";
@@ -55,8 +36,7 @@ pub const ROLES: &[&str] = &[
 #[derive(Debug)]
 pub struct Keystone {
     told: Told,
-    dir: PathBuf,
-    child: Mutex<Child>,
+    process: Service,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,17 +44,6 @@ struct Told {
     url: String,
     projects: BTreeMap<String, String>,
     users: BTreeMap<String, String>,
-}
-
-/// An answer: status, `X-Subject-Token`, body.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// The token, when the answer is a login.
-    pub token: Option<String>,
-    /// Parsed body, or null.
-    pub body: Value,
 }
 
 impl Keystone {
@@ -94,32 +63,9 @@ impl Keystone {
     /// # Errors
     /// When it cannot be installed or does not start.
     pub fn start(load_balancer: Option<&str>) -> anyhow::Result<Self> {
-        let python = environment()?.join("bin/python");
-        let dir = std::env::temp_dir().join(crate::unique("lbaas-keystone"));
-        fs::create_dir_all(&dir)?;
-        let log = fs::File::create(dir.join("log"))?;
-        let mut child = Command::new(python)
-            .arg("-c")
-            .arg(SERVER)
-            .arg(&dir)
-            .arg(wanted(load_balancer).to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().context("no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let Ok(told) = serde_json::from_str(&line) else {
-            drop(child.kill());
-            let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
-            bail!("Keystone does not start: {line}{log}");
-        };
-        Ok(Self {
-            told,
-            dir,
-            child: Mutex::new(child),
-        })
+        let (process, line) = Service::start("Keystone", SERVER, &wanted(load_balancer))?;
+        let told = serde_json::from_str(&line).with_context(|| line.clone())?;
+        Ok(Self { told, process })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -252,34 +198,7 @@ impl Keystone {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> anyhow::Result<Answer> {
-        let address = self.url().strip_prefix("http://").context("no http URL")?;
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let headers: String = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        let length = body.len();
-        write!(
-            stream,
-            "{verb} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             {headers}Content-Length: {length}\r\n\r\n{body}"
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("no HTTP head")?;
-        let status = head.split_whitespace().nth(1).context("no status")?;
-        let token = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let is_token = name.eq_ignore_ascii_case("x-subject-token");
-            is_token.then(|| value.trim().to_owned())
-        });
-        Ok(Answer {
-            status: status.parse()?,
-            token,
-            body: serde_json::from_str(body).unwrap_or(Value::Null),
-        })
+        python::ask(self.url(), verb, path, headers, body)
     }
 
     /// Ends it, as a machine that is gone would.
@@ -287,10 +206,7 @@ impl Keystone {
     /// # Errors
     /// When it cannot be ended.
     pub fn stop(&self) -> anyhow::Result<()> {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        self.process.stop()
     }
 
     fn authenticate(&self, identity: &Value, scope: &Value) -> anyhow::Result<String> {
@@ -301,13 +217,6 @@ impl Keystone {
         let answer = self.ask("POST", "/v3/auth/tokens", &[], Some(&json!({"auth": auth})))?;
         let told = format!("{}: {}", answer.status, answer.body);
         answer.token.context(told)
-    }
-}
-
-impl Drop for Keystone {
-    fn drop(&mut self) {
-        drop(self.stop());
-        drop(fs::remove_dir_all(&self.dir));
     }
 }
 
@@ -332,47 +241,4 @@ fn wanted(load_balancer: Option<&str>) -> Value {
         // One address serves both: the client asks the network service for the names of subnets.
         "services": [{"type": "load-balancer", "url": url}, {"type": "network", "url": url}],
     })
-}
-
-/// The virtual environment, made when it is not there.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn environment() -> anyhow::Result<PathBuf> {
-    if let Some(given) = std::env::var_os(ENVIRONMENT_VARIABLE) {
-        return Ok(PathBuf::from(given));
-    }
-    let exe = std::env::current_exe()?;
-    let target = exe.ancestors().find(|path| path.ends_with("target"));
-    let base = target
-        .context("not under a target directory")?
-        .join("keystone");
-    fs::create_dir_all(&base)?;
-    // Test binaries may run side by side.
-    let lock = fs::File::create(base.join("lock"))?;
-    lock.lock()?;
-    let (venv, marker) = (base.join("venv"), base.join("installed"));
-    let packages = PACKAGES.join("\n");
-    if fs::read_to_string(&marker).is_ok_and(|installed| installed == packages) {
-        return Ok(venv);
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let install = || run(pip(&venv).args(PACKAGES));
-    // An index that does not answer looks to pip like one that has nothing.
-    install().or_else(|_unanswered| install())?;
-    fs::write(&marker, packages)?;
-    Ok(venv)
-}
-
-fn pip(venv: &Path) -> Command {
-    let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
-    pip
-}
-
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.output()?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}", errors.trim());
-    Ok(())
 }

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod barbican;
 pub mod certs;
 pub mod client;
 pub mod command;
@@ -16,6 +17,7 @@ pub mod demo;
 pub mod keystone;
 pub mod load;
 pub mod postgres;
+pub mod python;
 pub mod system;
 pub mod topology;
 pub mod wait;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lb_policy::{Action, Credentials, Policy, PolicySet};
-use lb_testkit::keystone::environment;
+use lb_testkit::python::environment;
 use serde_json::{Value, json};
 
 const SCRIPT: &str = include_str!("oslo_policy.py");
