@@ -7,19 +7,23 @@
 //! Left out on purpose: checking. A receiver does that, and a wrong sum stays wrong by the same bits.
 
 /// The polynomial, reflected.
-const POLYNOMIAL: u32 = 0x82f6_3b78;
+///
+/// Functions take it as an argument, so that kernel programs can hide it from the verifier: at every AND of
+/// a sign with a constant that it knows it follows both signs, and here there are many.
+pub const POLYNOMIAL: u32 = 0x82f6_3b78;
 /// x^0 in the reflected order.
 const ONE: u32 = 1 << 31;
 
 /// x^(8·n) for n below 256, and for n a multiple of 256.
-static POWERS: [u32; 256] = powers(times_x8(ONE));
+static POWERS: [u32; 256] = powers(times_x8(ONE, POLYNOMIAL));
 static POWERS_256: [u32; 256] = powers(power_256());
 
 /// Times x^8: one more byte.
-const fn times_x8(mut value: u32) -> u32 {
+#[inline(always)]
+const fn times_x8(mut value: u32, polynomial: u32) -> u32 {
     let mut bit = 0;
     while bit < 8 {
-        value = (value >> 1) ^ (POLYNOMIAL & (value & 1).wrapping_neg());
+        value = (value >> 1) ^ (polynomial & (value & 1).wrapping_neg());
         bit += 1;
     }
     value
@@ -29,7 +33,7 @@ const fn power_256() -> u32 {
     let mut value = ONE;
     let mut bytes = 0;
     while bytes < 256 {
-        value = times_x8(value);
+        value = times_x8(value, POLYNOMIAL);
         bytes += 1;
     }
     value
@@ -40,7 +44,7 @@ const fn powers(factor: u32) -> [u32; 256] {
     let mut table = [ONE; 256];
     let mut index = 1;
     while index < 256 {
-        table[index] = multiply(table[index - 1], factor);
+        table[index] = multiply(table[index - 1], factor, POLYNOMIAL);
         index += 1;
     }
     table
@@ -48,37 +52,61 @@ const fn powers(factor: u32) -> [u32; 256] {
 
 /// Product modulo the polynomial. Without branches: for the eBPF verifier it is one path.
 #[inline(always)]
-const fn multiply(left: u32, mut right: u32) -> u32 {
+const fn multiply(left: u32, mut right: u32, polynomial: u32) -> u32 {
     let mut product = 0;
     let mut bit = 0;
     while bit < 32 {
         product ^= right & ((left << bit) >> 31).wrapping_neg();
-        right = (right >> 1) ^ (POLYNOMIAL & (right & 1).wrapping_neg());
+        right = (right >> 1) ^ (polynomial & (right & 1).wrapping_neg());
         bit += 1;
     }
     product
 }
 
 /// The checksum after a change of four bytes, `distance` bytes (themselves included) before the end of
-/// what is summed. `old` and `new` are the four bytes and `stored` the field, all as in the packet.
+/// what is summed. `old` and `new` are the four bytes and `stored` the field, all as in the packet;
+/// `polynomial` is [`POLYNOMIAL`].
 #[must_use]
 #[inline(always)]
-pub fn update(stored: [u8; 4], old: [u8; 4], new: [u8; 4], distance: u16) -> [u8; 4] {
+pub fn update(
+    stored: [u8; 4],
+    old: [u8; 4],
+    new: [u8; 4],
+    distance: u16,
+    polynomial: u32,
+) -> [u8; 4] {
     let [low, high] = distance.to_le_bytes();
     let near = POWERS.get(low as usize).copied().unwrap_or(ONE);
     let far = POWERS_256.get(high as usize).copied().unwrap_or(ONE);
     // SCTP sends the lowest byte first, and so does the reflected order take bytes in.
     let delta = u32::from_le_bytes(old) ^ u32::from_le_bytes(new);
-    let change = multiply(multiply(delta, near), far);
+    let change = multiply(multiply(delta, near, polynomial), far, polynomial);
     (u32::from_le_bytes(stored) ^ change).to_le_bytes()
+}
+
+/// The field for a full computation over four-byte words (the field's zero), all as in the packet;
+/// `polynomial` is [`POLYNOMIAL`].
+#[must_use]
+#[inline(always)]
+pub fn full_words<const N: usize>(words: [u32; N], polynomial: u32) -> [u8; 4] {
+    let mut crc = u32::MAX;
+    for word in words {
+        crc ^= u32::from_le_bytes(word.to_ne_bytes());
+        let mut byte = 0;
+        while byte < 4 {
+            crc = times_x8(crc, polynomial);
+            byte += 1;
+        }
+    }
+    (!crc).to_le_bytes()
 }
 
 /// The field for a full computation over `bytes` (field zero), as stored.
 #[must_use]
 pub fn full(bytes: &[u8]) -> [u8; 4] {
-    let crc = bytes
-        .iter()
-        .fold(u32::MAX, |crc, byte| times_x8(crc ^ *byte as u32));
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        times_x8(crc ^ *byte as u32, POLYNOMIAL)
+    });
     (!crc).to_le_bytes()
 }
 
@@ -101,6 +129,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn by_words_as_by_bytes(words in any::<[u32; 4]>()) {
+            let bytes: std::vec::Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            prop_assert_eq!(full_words(words, POLYNOMIAL), full(&bytes));
+        }
+
+        #[test]
         fn incremental_equals_full(
             mut packet in proptest::collection::vec(any::<u8>(), 12..3000),
             new in any::<[u8; 4]>(),
@@ -116,7 +150,7 @@ mod tests {
             let stored = full(&packet);
             let old: [u8; 4] = packet[at..at + 4].try_into().unwrap();
             let distance = u16::try_from(packet.len() - at).unwrap();
-            let updated = update(stored, old, new, distance);
+            let updated = update(stored, old, new, distance, POLYNOMIAL);
             packet[at..at + 4].copy_from_slice(&new);
             prop_assert_eq!(updated, full(&packet));
         }
@@ -129,7 +163,8 @@ mod tests {
         ) {
             let stored = (u32::from_le_bytes(full(&packet)) ^ wrong).to_le_bytes();
             let old: [u8; 4] = packet[..4].try_into().unwrap();
-            let updated = update(stored, old, new, u16::try_from(packet.len()).unwrap());
+            let distance = u16::try_from(packet.len()).unwrap();
+            let updated = update(stored, old, new, distance, POLYNOMIAL);
             let mut changed = packet;
             changed[..4].copy_from_slice(&new);
             prop_assert_ne!(updated, full(&changed));

@@ -1,5 +1,5 @@
 //! The packet parser: Ethernet with up to two VLAN tags, IPv4 with options, IPv6 with extension
-//! headers, TCP, UDP, and the packet inside an ICMP error.
+//! headers, TCP, UDP, SCTP, and the packet inside an ICMP error.
 //!
 //! It reads through [`Bytes`], which owns every bounds check: packet pointers in XDP, a slice in
 //! tests and user space. Steps, so that what is not ours is left alone however broken it is:
@@ -12,6 +12,7 @@
 //! reassembly, and checksums on the way in (hosts check them).
 
 mod bytes;
+pub mod sctp;
 
 pub use bytes::{Bytes, Run, SliceRun};
 
@@ -42,6 +43,8 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
     pub(super) const HOP_BY_HOP: u8 = 0;
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
@@ -315,14 +318,14 @@ fn walk_extensions<B: Bytes>(bytes: B, first: u8, start: usize) -> Result<(u8, u
     }
 }
 
-/// A TCP or UDP header, checked.
+/// A TCP, UDP or SCTP header, checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Source port.
     pub src_port: Be16,
     /// Destination port.
     pub dst_port: Be16,
-    /// [`tcp_flags`]; 0 for UDP.
+    /// [`tcp_flags`]; 0 for UDP, of SCTP what its chunks stand for ([`sctp`]).
     pub flags: u8,
     /// Bytes that are counted: payload of TCP, else those from the IP header on.
     pub bytes: usize,
@@ -368,16 +371,24 @@ impl Transport {
                     bytes: network.ip_len,
                 })
             }
+            protocol::SCTP => sctp::parse(bytes, network),
             _ => Err(Reason::Protocol),
         }
     }
 
-    /// Whether it opens a TCP connection.
+    /// Whether it opens a TCP connection, or an SCTP association.
     #[must_use]
     #[inline(always)]
     pub fn is_syn(&self) -> bool {
         is_syn(self.flags)
     }
+}
+
+/// Whether flows of this protocol begin with a packet that says so, and end likewise.
+#[must_use]
+#[inline(always)]
+pub const fn has_connections(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::SCTP)
 }
 
 /// Whether these TCP flags open a connection.
@@ -390,7 +401,7 @@ pub const fn is_syn(flags: u8) -> bool {
 /// The packet that an ICMP error is about: as much of it as the error must carry (RFC 792, RFC 4443).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: u8,
     /// From and to.
     pub ends: Ends,
@@ -426,7 +437,7 @@ impl Inner {
             }
             (run.u8(9), l3 + header)
         };
-        if protocol != protocol::TCP && protocol != protocol::UDP {
+        if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
             return Err(Reason::IcmpErrorUnknown);
         }
         let run = bytes.run::<8>(l4).ok_or(Reason::Truncated)?;

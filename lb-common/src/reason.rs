@@ -122,7 +122,7 @@ reasons! {
 
     /// NAT: the pool has no usable member.
     NoMember = 34, "no_member", Dropped;
-    /// NAT: TCP, of no flow we know and not opening one.
+    /// NAT: TCP or SCTP, of no flow we know and not opening one.
     NoFlow = 35, "no_flow", Dropped;
     /// NAT: no free source port among those tried.
     SnatExhausted = 36, "snat_exhausted", Dropped;
@@ -177,6 +177,8 @@ reasons! {
     ShareRate = 59, "share_rate", Dropped;
     /// NAT: the member refused a connection; the client's next SYN goes to another.
     MemberRefused = 60, "member_refused", Dropped;
+    /// NAT: SCTP of no flow we know, answered with ABORT (or SHUTDOWN COMPLETE).
+    AbortSent = 61, "abort_sent", Forwarded;
 }
 
 impl Reason {

@@ -10,7 +10,7 @@ use lb_common::{
         flow::{Slot, Word, state, tick, ticks_of},
         listener_kind,
     },
-    packet::{Transport, is_syn, protocol, tcp_flags},
+    packet::{Transport, has_connections, is_syn, protocol, tcp_flags},
     reason::Reason,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     maps::{CONFIG, LISTENERS, MEMBERS, SCRATCH},
     nat, open,
     place::Place,
-    reset, reverse, stats, too_big,
+    reset, reverse, sctp, stats, too_big,
     verdict::Verdict,
     walk::Packet,
 };
@@ -207,10 +207,13 @@ fn settled(
         return Ok(Word(settled));
     }
     let verdict = Verdict(settled as u32);
-    if packet.network.protocol == protocol::TCP && verdict.is(Reason::NoFlow) {
+    if !verdict.is(Reason::NoFlow) {
+        return Err(verdict);
+    }
+    if packet.network.protocol == protocol::TCP {
         return Err(Verdict(reset::lb_reset(ctx.ctx, packet, transport)));
     }
-    Err(verdict)
+    Err(Verdict(sctp::lb_abort(ctx.ctx, packet, transport)))
 }
 
 /// A word, whose state is BUSY when there is no room to record the flow; with state FREE, a verdict.
@@ -241,7 +244,8 @@ fn try_settle(
 ) -> Result<Word, Verdict> {
     let listener = LISTENERS.get(seek.listener).ok_or(Reason::BadRecord)?;
     let is_nat = listener.kind == listener_kind::NAT;
-    let is_syn = packet.network.protocol == protocol::TCP && is_syn(transport.flags);
+    let has_connections = has_connections(packet.network.protocol);
+    let is_syn = has_connections && is_syn(transport.flags);
     let (mut avoid, mut tries) = (0, 0);
     if !slot.is_null() {
         let failed = if is_syn && is_nat {
@@ -267,7 +271,7 @@ fn try_settle(
             }
         }
     }
-    if packet.network.protocol == protocol::TCP {
+    if has_connections {
         let may_open = if is_nat {
             is_syn
         } else {

@@ -124,6 +124,12 @@ macro_rules! write {
 }
 
 impl Ptr {
+    /// What begins `at` bytes further on.
+    #[inline(always)]
+    pub(crate) fn after(self, at: usize) -> Self {
+        Self(self.0 + at)
+    }
+
     /// For helpers.
     #[inline(always)]
     pub(crate) fn pointer(self, at: usize) -> *mut u32 {

@@ -8,7 +8,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     checksum::Delta,
     maps::{Be16, FlowKey, listener_kind},
-    packet::{Bytes as _, Inner, Run as _, protocol},
+    packet::{Bytes as _, Inner, Run as _, protocol, sctp::HEADER_LEN},
     reason::Reason,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     maps::{CONFIG, LISTENERS, MEMBERS},
     nat::{self, To},
     place::Place,
-    reverse,
+    reverse, sctp,
     verdict::Verdict,
     walk::Packet,
 };
@@ -211,7 +211,18 @@ fn rewrite_inside(
     }
     transport.set_port(0, to.dst_port);
     transport.set_port(2, to.src_port);
-    if key.protocol == protocol::UDP {
+    if key.protocol == protocol::SCTP {
+        // An error need not carry the checksum, and it is of the whole packet that was sent.
+        if l4 + HEADER_LEN <= packet.l3() + packet.network.ip_len {
+            let run = frame.run::<HEADER_LEN>(l4).ok_or(Reason::Truncated)?;
+            let old = run.u32(8);
+            let was = sctp::ports(key.dst_port, key.src_port);
+            let is = sctp::ports(to.dst_port, to.src_port);
+            let new = sctp::checksum(frame, old, was, is, sent_bytes(frame, packet, l3, l4)?);
+            run.set_u32(8, new);
+            delta = delta.and(Delta::none().tail(old, new));
+        }
+    } else if key.protocol == protocol::UDP {
         let old = transport.u16(6);
         let new = addresses.and(ports).apply_udp(old);
         transport.set_u16(6, new);
@@ -225,6 +236,17 @@ fn rewrite_inside(
         delta = delta.word(old, new);
     }
     Ok(delta)
+}
+
+/// Bytes behind the network header of the packet inside, as it was sent.
+#[inline(always)]
+fn sent_bytes(frame: Frame, packet: &Packet, l3: usize, l4: usize) -> Result<u16, Reason> {
+    let run = frame.run::<20>(l3).ok_or(Reason::Truncated)?;
+    Ok(if packet.is_v6 {
+        run.be16(4)
+    } else {
+        run.be16(2).wrapping_sub((l4 - l3) as u16)
+    })
 }
 
 /// Offsets inside stay below this.

@@ -29,7 +29,7 @@
 //!                    │   ├─ place, flow                               known flows
 //!                    │   ├─ open ── limit, choose, persist, reverse   new ones
 //!                    │   ├─ nat, dsr                                  sending them on
-//!                    │   └─ too_big, reset                            what clients are told instead
+//!                    │   └─ too_big, reset, sctp                      what clients are told instead
 //!                    └─ icmp, icmp_error   echo and errors
 //! lb_answer ── answer                      from an amphora
 //! link (sending on), frame (packet memory), given (arguments), word (shared words), verdict, stats (counters, events), maps
@@ -61,6 +61,7 @@ mod persist;
 mod place;
 mod reset;
 mod reverse;
+mod sctp;
 mod stats;
 mod steer;
 mod sweep;

@@ -13,7 +13,7 @@ use lb_common::{
         flow::{Reverse, Word, state, tick},
         listener_kind,
     },
-    packet::{Bytes as _, Run as _, Transport, protocol, tcp_flags},
+    packet::{Bytes as _, Run as _, Transport, has_connections, protocol, tcp_flags},
     reason::Reason,
 };
 
@@ -25,7 +25,7 @@ use crate::{
     link,
     maps::{CONFIG, LISTENERS, MEMBERS, NEIGHBOURS, SCRATCH},
     place::Place,
-    reverse, stats,
+    reverse, sctp, stats,
     verdict::Verdict,
     walk::Packet,
 };
@@ -260,7 +260,7 @@ extern "C" fn lb_follow(entry: *mut Reverse, word: u64, flags: u32, tick: u32) -
     if own.port() != word.port() || own.member() != word.member() {
         return 0;
     }
-    let is_refusal = from.protocol == protocol::TCP
+    let is_refusal = has_connections(from.protocol)
         && flags & tcp_flags::RST != 0
         && own.state() == state::OPENING;
     if is_refusal && from.tries + 1 < TRIES && flow::refuse(slot, own, tick, from.tries) {
@@ -289,11 +289,30 @@ fn apply(
         protocol: packet.network.protocol,
     };
     let (l3, is_v6) = (packet.l3(), packet.is_v6);
+    if from.protocol == protocol::SCTP {
+        if sctp::lb_sctp_ports(ctx.ctx, packet, sctp::ports(to.src_port, to.dst_port)) != 0 {
+            return Err(Reason::Truncated);
+        }
+        let addresses = changed_addresses(is_v6, &from, to);
+        rewrite_network(Frame::of_xdp(ctx), l3, is_v6, to.src, to.dst, addresses)?;
+        return link::write_header(ctx, l3, is_v6, to.dst_mac, to.src_mac);
+    }
     rewrite(Frame::of_xdp(ctx), l3, packet.l4(), is_v6, &from, to)?;
     link::write_header(ctx, l3, is_v6, to.dst_mac, to.src_mac)
 }
 
-/// Rewrites network and transport header, not the link header. An error comes before the first byte is
+#[inline(always)]
+fn changed_addresses(is_v6: bool, from: &From<'_>, to: &To<'_>) -> Delta {
+    if is_v6 {
+        Delta::none().addr(from.src, to.src).addr(from.dst, to.dst)
+    } else {
+        Delta::none()
+            .tail(from.src.tail(), to.src.tail())
+            .tail(from.dst.tail(), to.dst.tail())
+    }
+}
+
+/// Rewrites network and transport header, not the link header; of TCP or UDP. An error comes before the first byte is
 /// changed.
 #[inline(always)]
 pub(crate) fn rewrite(
@@ -304,13 +323,7 @@ pub(crate) fn rewrite(
     from: &From<'_>,
     to: &To<'_>,
 ) -> Result<(), Reason> {
-    let addresses = if is_v6 {
-        Delta::none().addr(from.src, to.src).addr(from.dst, to.dst)
-    } else {
-        Delta::none()
-            .tail(from.src.tail(), to.src.tail())
-            .tail(from.dst.tail(), to.dst.tail())
-    };
+    let addresses = changed_addresses(is_v6, from, to);
     let ports = addresses
         .port(from.src_port, to.src_port)
         .port(from.dst_port, to.dst_port);

@@ -9,7 +9,7 @@ use lb_common::{
         flow::{Word, state},
         listener_kind,
     },
-    packet::{Bytes as _, ETHERNET_LEN, Transport, protocol},
+    packet::{Bytes as _, ETHERNET_LEN, Transport, has_connections},
     reason::Reason,
 };
 
@@ -97,7 +97,7 @@ extern "C" fn lb_choose(
         }
     }
     // What does not begin here may have begun elsewhere: there the same hash led somewhere.
-    let begins = wish.is_syn || (packet.network.protocol != protocol::TCP && wish.is_new);
+    let begins = wish.is_syn || (!has_connections(packet.network.protocol) && wish.is_new);
     let member = if begins {
         choose::choose(seek.listener, listener, &asker)
     } else {

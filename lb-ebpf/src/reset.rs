@@ -77,14 +77,14 @@ fn try_answer(
         let run = frame
             .run::<{ 40 + TCP_LEN }>(ETHERNET_LEN)
             .ok_or(Reason::HelperFailed)?;
-        write_v6(run, packet);
+        write_v6(run, packet, protocol::TCP, TCP_LEN as u16);
         answer.write(run, 40, transport, (8, 40));
     } else {
         link.set_u16(12, 0x0800_u16.to_be());
         let run = frame
             .run::<{ 20 + TCP_LEN }>(ETHERNET_LEN)
             .ok_or(Reason::HelperFailed)?;
-        write_v4(run, packet);
+        write_v4(run, packet, protocol::TCP, TCP_LEN as u16);
         answer.write(run, 20, transport, (12, 20));
     }
     Ok(link::leave(packet, packet.ifindex, Reason::ResetSent)
@@ -147,13 +147,14 @@ impl Answer {
     }
 }
 
+/// The IPv4 header of an answer with `len` bytes behind it.
 #[inline(always)]
-fn write_v4(run: Ptr, packet: &Packet) {
-    let length = (20 + TCP_LEN) as u16;
+pub(crate) fn write_v4(run: Ptr, packet: &Packet, protocol: u8, len: u16) {
+    let length = 20 + len;
     run.set_u16(0, u16::from_ne_bytes([0x45, 0]));
     run.set_u16(2, length.to_be());
     run.set_u32(4, u32::from_ne_bytes([0, 0, 0x40, 0]));
-    run.set_u16(8, u16::from_ne_bytes([TTL, protocol::TCP]));
+    run.set_u16(8, u16::from_ne_bytes([TTL, protocol]));
     run.set_u16(10, 0);
     run.set_addr_v4(12, &packet.dst);
     run.set_addr_v4(16, &packet.src);
@@ -161,11 +162,12 @@ fn write_v4(run: Ptr, packet: &Packet) {
     run.set_u16(10, !fold(words.iter().sum()));
 }
 
+/// The IPv6 header of an answer with `len` bytes behind it.
 #[inline(always)]
-fn write_v6(run: Ptr, packet: &Packet) {
+pub(crate) fn write_v6(run: Ptr, packet: &Packet, protocol: u8, len: u16) {
     run.set_u32(0, (6_u32 << 28).to_be());
-    run.set_u16(4, (TCP_LEN as u16).to_be());
-    run.set_u16(6, u16::from_ne_bytes([protocol::TCP, TTL]));
+    run.set_u16(4, len.to_be());
+    run.set_u16(6, u16::from_ne_bytes([protocol, TTL]));
     run.set_addr_v6(8, &packet.dst);
     run.set_addr_v6(24, &packet.src);
 }

@@ -18,7 +18,7 @@ use crate::{
     frame::{Frame, opaque},
     icmp, limit,
     maps::{CONFIG, LISTENERS, SCRATCH, SEGMENTS},
-    stats,
+    sctp, stats,
     steer::{self, Part},
     verdict::{Todo, Verdict},
 };
@@ -217,10 +217,7 @@ fn to_vip(
     if is_icmp(packet) {
         return icmp_to_vip(ctx, packet, vip);
     }
-    let transport = Transport::parse(frame, &packet.network)?;
-    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
-    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
-    unsafe { (*scratch).transport = transport };
+    let transport = transport(ctx, frame, packet)?;
     let index = address::find_listener(vip, packet.network.protocol, transport.dst_port)
         .ok_or(Reason::NoListener)?;
     let listener = LISTENERS.get(index).ok_or(Reason::BadRecord)?;
@@ -233,8 +230,8 @@ fn to_vip(
             if listener.syn_per_second != 0 && transport.is_syn() {
                 limit::syn(index, listener, tick(stats::now_ns()))?;
             }
-            let part = Part::of(&transport);
-            scratch_key(packet, &transport)?;
+            let part = Part::of(transport);
+            scratch_key(packet, transport)?;
             Ok(Verdict::postponed(Todo::Steer(listener.lb, part)))
         }
         listener_kind::NAT => {
@@ -246,6 +243,28 @@ fn to_vip(
         }
         _ => Err(Reason::BadRecord.into()),
     }
+}
+
+/// The transport header, which is in this CPU's scratch value afterwards.
+#[inline(always)]
+fn transport(
+    ctx: &XdpContext,
+    frame: Frame,
+    packet: &Packet,
+) -> Result<&'static Transport, Reason> {
+    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
+    if packet.network.protocol == protocol::SCTP {
+        let bad = sctp::lb_sctp(ctx.ctx);
+        if bad != 0 {
+            return Err(sctp::reason(bad));
+        }
+    } else {
+        let transport = Transport::parse(frame, &packet.network)?;
+        // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+        unsafe { (*scratch).transport = transport };
+    }
+    // SAFETY: as above.
+    Ok(unsafe { &(*scratch).transport })
 }
 
 /// The flow that a packet belongs to, in this CPU's scratch value.
@@ -301,10 +320,7 @@ fn to_snat(ctx: &XdpContext, frame: Frame, packet: &Packet) -> Result<Verdict, V
         check_hops(packet)?;
         return Ok(Verdict::postponed(Todo::ErrorToClient));
     }
-    let transport = Transport::parse(frame, &packet.network)?;
+    transport(ctx, frame, packet)?;
     check_hops(packet)?;
-    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Reason::BadRecord)?;
-    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
-    unsafe { (*scratch).transport = transport };
     Ok(Verdict::postponed(Todo::Reverse))
 }

@@ -117,7 +117,7 @@ impl Frame {
         }
     }
 
-    fn ip(&self) -> anyhow::Result<IpHeaders> {
+    pub(crate) fn ip(&self) -> anyhow::Result<IpHeaders> {
         Ok(match self.family {
             Family::V4 => {
                 let (src, dst) = (self.src.0, self.dst.0);

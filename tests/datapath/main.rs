@@ -24,6 +24,8 @@ mod nat_errors;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod sctp;
+#[cfg(test)]
 mod vip;
 #[cfg(test)]
 mod world;

@@ -60,6 +60,10 @@ fn udp_listener(family: Family) -> u32 {
     listener(family) + 10
 }
 
+pub(crate) fn sctp_listener(family: Family) -> u32 {
+    listener(family) + 20
+}
+
 pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
     let Some(mut world) = World::with_pair(test)? else {
         return Ok(None);
@@ -76,7 +80,11 @@ pub(crate) fn world(test: &str, flags: u32) -> anyhow::Result<Option<World>> {
             ..ListenerRecord::default()
         };
         // A flow's key names its listener, which has one protocol.
-        for (protocol, listener) in [(6, listener(family)), (17, udp_listener(family))] {
+        for (protocol, listener) in [
+            (6, listener(family)),
+            (17, udp_listener(family)),
+            (132, sctp_listener(family)),
+        ] {
             let record = ListenerRecord { protocol, ..record };
             world.listener(listener, &record)?;
             world.port(family, protocol, PORT, listener)?;

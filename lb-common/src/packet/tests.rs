@@ -119,7 +119,7 @@ fn what_contradicts_itself_has_its_reason() {
     assert_eq!(good(|f| f[21] = 1), Err(Reason::Fragment));
     assert_eq!(good(|f| f[20] = 0x40), Ok(()), "do not fragment");
     assert_eq!(good(|f| f[22] = 0), Err(Reason::Ttl));
-    assert_eq!(good(|f| f[23] = 132), Err(Reason::Protocol));
+    assert_eq!(good(|f| f[23] = 47), Err(Reason::Protocol));
     assert_eq!(good(|f| f[46] = 0x40), Err(Reason::Malformed));
     assert_eq!(good(|f| f[46] = 0x60), Err(Reason::Malformed));
     assert_eq!(good(|f| f[12] = 0x99), Err(Reason::NotIp));
