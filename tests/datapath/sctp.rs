@@ -69,7 +69,7 @@ impl Packet {
         for (kind, body) in &self.chunks {
             bytes.extend([*kind, 0]);
             bytes.extend(u16::try_from(4 + body)?.to_be_bytes());
-            bytes.extend((0..body.next_multiple_of(4)).map(|at| at as u8));
+            bytes.extend((0..=u8::MAX).cycle().take(body.next_multiple_of(4)));
         }
         let sum = crc32c::full(&bytes);
         bytes[8..12].copy_from_slice(&sum);

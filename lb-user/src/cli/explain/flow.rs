@@ -118,11 +118,11 @@ fn look(config: &Config, question: Question, asked: Option<&str>) -> anyhow::Res
     })
 }
 
-/// The kernel alone writes flows, so a TCP flow is ended as a client would; others cannot be.
+/// The kernel alone writes flows, so a TCP or SCTP flow is ended as a client would; others cannot be.
 fn forget(program: &Program, ifindex: u32, question: &Question) -> anyhow::Result<&'static str> {
-    if question.is_tcp() {
+    if question.has_connections() {
         program.run_xdp(ifindex, &question.packet(Kind::Reset))?;
-        return Ok("an entry that was closed by a RST and goes within seconds");
+        return Ok("an entry that was closed (RST, or ABORT of SCTP) and goes within seconds");
     }
     Ok("an entry that goes when its idle time is over")
 }

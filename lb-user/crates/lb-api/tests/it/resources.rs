@@ -197,7 +197,7 @@ async fn types_are_judged_as_octavia_does() {
         ("nonsense", json!(1), 400),
         ("loadbalancer_id", json!(Api::PORT_NOBODY), 404),
         ("default_pool_id", json!(Api::PORT_NOBODY), 404),
-        ("protocol", json!("SCTP"), 501),
+        ("protocol", json!("sctp"), 400),
     ] {
         let mut listener = json!({"loadbalancer_id": lb, "protocol": "HTTP", "protocol_port": 80});
         listener[key] = value.clone();

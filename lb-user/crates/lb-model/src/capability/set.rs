@@ -123,8 +123,10 @@ const DATA_PATH: &[Capability] = &[
     Capability::ListenerTcpProxied,
     Capability::ListenerHttps,
     Capability::ListenerUdp,
+    Capability::ListenerSctp,
     Capability::PoolHttps,
     Capability::PoolUdp,
+    Capability::PoolSctp,
     Capability::FlowRoundRobin,
     Capability::FlowLeastConnections,
 ];

@@ -26,7 +26,7 @@ pub(super) enum Kind {
     First,
     /// One in the midst of it.
     Known,
-    /// The one that ends it (TCP).
+    /// The one that ends it (TCP and SCTP).
     Reset,
 }
 
@@ -58,8 +58,9 @@ impl Question {
         })
     }
 
-    pub(super) const fn is_tcp(&self) -> bool {
-        self.protocol == TCP
+    /// Whether a packet ends its flows.
+    pub(super) const fn has_connections(&self) -> bool {
+        matches!(self.protocol, TCP | SCTP)
     }
 
     /// An Ethernet frame without payload.
@@ -116,9 +117,13 @@ impl Question {
             }
             UDP => out.extend([0, 8, 0x12, 0x34]),
             _ => {
-                // Common header, then an INIT, or a HEARTBEAT without one.
-                out.extend([0; 8]);
-                let chunk = if kind == Kind::First { 1 } else { 4 };
+                // Tag (an INIT has none) and checksum, then an INIT, a HEARTBEAT or an ABORT.
+                let (tag, chunk) = match kind {
+                    Kind::First => (0, 1),
+                    Kind::Known => (1, 4),
+                    Kind::Reset => (1, 6),
+                };
+                out.extend([0, 0, 0, tag, 0, 0, 0, 0]);
                 out.extend([chunk, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0xff, 0xff]);
                 out.extend([0, 1, 0, 1, 0, 0, 0, 1]);
             }
