@@ -8,6 +8,7 @@ mod tests {
     mod balance;
     mod dsr;
     mod restart;
+    mod sctp;
 
     use std::{
         collections::BTreeMap,
