@@ -7,8 +7,10 @@
 //!
 //! A few 501 are the contract's own, whatever the data path: L7 policies on listeners that are not
 //! HTTP, members of a UDP or SCTP pool whose IP version no VIP has, and TLS with nothing newer than
-//! TLSv1.1.
+//! TLSv1.1. One is the flavor's: members on another port than their listener's under direct server
+//! return ([`direct`]).
 
+mod direct;
 mod set;
 mod table;
 
@@ -37,7 +39,11 @@ pub(crate) fn listener(tree: &Tree, listener: &Listener, facts: &Facts) -> Resul
     }
     match listener.default_pool_id {
         None => Ok(()),
-        Some(id) => pair(listener, tree.pool(id)?, facts),
+        Some(id) => {
+            let pool = tree.pool(id)?;
+            pair(listener, pool, facts)?;
+            all_reached(tree, listener, pool)
+        }
     }
 }
 
@@ -47,8 +53,17 @@ pub(crate) fn pool(tree: &Tree, pool: &Pool, facts: &Facts) -> Result<(), Fault>
     if pool.tls_enabled {
         modern_tls(pool.tls_versions.as_deref())?;
     }
-    tree.listeners_using(pool.id)
-        .try_for_each(|listener| pair(listener, pool, facts))
+    tree.listeners_using(pool.id).try_for_each(|listener| {
+        pair(listener, pool, facts)?;
+        all_reached(tree, listener, pool)
+    })
+}
+
+/// Whether packets of a listener reach every member of its pool.
+fn all_reached(tree: &Tree, listener: &Listener, pool: &Pool) -> Result<(), Fault> {
+    let placement = &tree.load_balancer.placement;
+    let mut members = pool.members.iter();
+    members.try_for_each(|member| direct::reaches(placement, listener, pool, member))
 }
 
 /// A member as it would be stored: its address must be of a family we have an address of.
@@ -59,6 +74,9 @@ pub(crate) fn member(
     facts: &Facts,
 ) -> Result<(), Fault> {
     table::walk(table::MEMBER, member, &facts.capabilities)?;
+    tree.listeners_using(pool.id).try_for_each(|listener| {
+        direct::reaches(&tree.load_balancer.placement, listener, pool, member)
+    })?;
     let vip_has = |address: IpAddr| {
         tree.vip_addresses()
             .any(|vip| vip.is_ipv4() == address.is_ipv4())

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod seccomp;
 pub mod splice;
 pub mod unix;
+pub mod xdp;
 
 use std::{fmt::Display, io};
 

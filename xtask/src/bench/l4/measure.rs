@@ -84,6 +84,17 @@ fn steps(case: Case) -> Vec<(Order, u32)> {
     }
 }
 
+/// Packets of a sample, at most `packets`. New flows of NAT keep their source ports: no more than a quarter
+/// of them may be taken in all rounds together, or some would look for one in vain.
+fn packets_of(setup: &Setup, case: Case, packets: u32, rounds: usize) -> u32 {
+    if case.flows() != Flows::New || setup.mode != super::Mode::Nat {
+        return packets;
+    }
+    // And the warm-up.
+    let rounds = u32::try_from(rounds + 1).unwrap_or(u32::MAX);
+    packets.min(setup.reverse() / 4 / rounds).max(1)
+}
+
 /// Packets in a million that may take another path. Of half a million flows a few hundred find both their
 /// blocks full of others, and one or two of NAT's no source port.
 fn tolerated(setup: &Setup, case: Case) -> u64 {
@@ -133,7 +144,9 @@ impl Bench {
         let program = world.program_fd()?;
         let packet = self.make_known(world, setup, case, &program)?;
         let before = (world.reasons()?, world.flows_opened()?);
-        let sent = self.packets_of_a_row();
+        let packets = packets_of(setup, case, self.packets, self.rounds);
+        // And the warm-up.
+        let sent = u64::from(packets) * (self.rounds as u64 + 1);
         let lru = self.lru.try_clone()?;
         let nothing = self.nothing.try_clone()?;
         let mut subjects = vec![Subject::new(&nothing), Subject::new(&program)];
@@ -141,7 +154,7 @@ impl Bench {
             self.fill(&lru, &packet, case)?;
             subjects.push(Subject::new(&lru));
         }
-        self.sample(&mut subjects, &packet, case)?;
+        self.sample(&mut subjects, &packet, case, packets)?;
         let expected = case.path(setup.mode);
         ensure!(
             world.reasons()?.values().sum::<u64>() - before.0.values().sum::<u64>() == sent,
@@ -197,7 +210,7 @@ impl Bench {
                 self.fill(program, &packet, case)?;
                 subjects.push(Subject::new(program));
             }
-            self.sample(&mut subjects, &packet, case)?;
+            self.sample(&mut subjects, &packet, case, self.packets)?;
             let mut medians = subjects.iter_mut().map(Subject::median);
             let nothing = medians.next().context("no samples")?;
             for ((mode, _), median) in FLOORS.iter().zip(medians) {
@@ -213,18 +226,13 @@ impl Bench {
         Ok(())
     }
 
-    /// Packets that each subject sees while samples are taken.
-    fn packets_of_a_row(&self) -> u64 {
-        // And the warm-up.
-        u64::from(self.packets) * (self.rounds as u64 + 1)
-    }
-
     /// In turn, and each round another one first: what else the machine does hits all alike.
     fn sample(
         &mut self,
         subjects: &mut [Subject<'_>],
         packet: &[u8],
         case: Case,
+        packets: u32,
     ) -> anyhow::Result<()> {
         for round in 0..=self.rounds {
             let order = match case.flows() {
@@ -235,14 +243,12 @@ impl Bench {
             let count = subjects.len();
             let (tail, head) = subjects.split_at_mut(round % count);
             for subject in head.iter_mut().chain(tail) {
-                let cost = self
-                    .replay
-                    .run(subject.program, packet, order, self.packets)?;
+                let cost = self.replay.run(subject.program, packet, order, packets)?;
                 if round > 0 {
                     subject.samples.push(cost);
                 }
             }
-            self.fresh += u64::from(self.packets);
+            self.fresh += u64::from(packets);
         }
         Ok(())
     }

@@ -60,7 +60,8 @@ impl Setup {
         self.flows * 2 / 8
     }
 
-    const fn reverse(self) -> u32 {
+    /// Entries for source ports of NAT.
+    pub const fn reverse(self) -> u32 {
         self.flows * 2
     }
 }

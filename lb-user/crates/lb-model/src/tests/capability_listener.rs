@@ -6,7 +6,12 @@ use super::capability::{
     Fate::{self, Invalid, Refused, Served},
     assert_complete, judge,
 };
-use crate::testing::{AUTHORITY, CERTIFICATE, merged, world};
+use crate::{
+    capability::CapabilitySet,
+    enums::ForwardingMode,
+    id::PoolId,
+    testing::{AUTHORITY, CERTIFICATE, World, merged, world},
+};
 
 fn tls(fields: Value) -> Value {
     let base = json!({"protocol": "TERMINATED_HTTPS", "default_tls_container_ref": CERTIFICATE});
@@ -153,4 +158,62 @@ fn listener() {
         }
         judge("listener", fields, fate, world.listener(body).map(drop));
     }
+}
+
+/// A load balancer of a flavor with this forwarding mode, whose pool of `protocol` has a member on 81.
+fn direct(mode: ForwardingMode, protocol: &str) -> (World, PoolId) {
+    let mut world = world();
+    world.facts.capabilities = CapabilitySet::all();
+    world.tree.load_balancer.placement.forwarding_mode = mode;
+    let pool = world.pool(json!({"protocol": protocol})).unwrap();
+    world.settle();
+    world.member(pool, json!({"protocol_port": 81})).unwrap();
+    world.settle();
+    (world, pool)
+}
+
+#[test]
+fn under_direct_return_members_listen_where_their_listener_does() {
+    for (mode, fate) in [
+        (ForwardingMode::Nat, Served),
+        (ForwardingMode::DsrL2, Refused("protocol_port", "81")),
+        (ForwardingMode::DsrIpip, Refused("protocol_port", "81")),
+    ] {
+        for protocol in ["TCP", "UDP", "SCTP"] {
+            let (mut world, pool) = direct(mode, protocol);
+            let fields =
+                json!({"protocol": protocol, "protocol_port": 80, "default_pool_id": pool});
+            let made = world.listener(fields.clone()).map(|_| ());
+            judge("listener", &fields, &fate, made);
+            world.settle();
+            // The other way round: the listener is there first.
+            let (mut world, pool) = direct(mode, protocol);
+            let fields =
+                json!({"protocol": protocol, "protocol_port": 81, "default_pool_id": pool});
+            world.listener(fields).unwrap();
+            world.settle();
+            let member = json!({"protocol_port": 80, "address": "192.0.2.31"});
+            let fate = match mode {
+                ForwardingMode::Nat => Served,
+                _ => Refused("protocol_port", "80"),
+            };
+            let made = world.member(pool, member.clone()).map(|_| ());
+            judge("member", &member, &fate, made);
+        }
+    }
+}
+
+#[test]
+fn what_an_amphora_serves_has_connections_of_its_own() {
+    for proxied in [
+        json!({"timeout_tcp_inspect": 100}),
+        json!({"timeout_member_connect": 1234}),
+    ] {
+        let (mut world, pool) = direct(ForwardingMode::DsrL2, "TCP");
+        let base = json!({"protocol": "TCP", "protocol_port": 80, "default_pool_id": pool});
+        world.listener(merged(base, proxied)).unwrap();
+    }
+    let (mut world, pool) = direct(ForwardingMode::DsrIpip, "HTTP");
+    let http = json!({"protocol": "HTTP", "protocol_port": 80, "default_pool_id": pool});
+    world.listener(http).unwrap();
 }
