@@ -13,7 +13,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     maps::{
-        Addr, Be16, Config, ListenerRecord,
+        Addr, Config, ListenerRecord,
         flow::{Word, slack_of, state, tick},
         listener_flags, listener_kind,
     },
@@ -366,14 +366,7 @@ fn to_member<const V6: bool>(
     } else {
         let run = frame.run::<ETHERNET_LEN>(0)?;
         if is_nat {
-            let to = To {
-                src: &record.snat,
-                dst: &record.addr,
-                src_port: Be16::new(word.port()),
-                dst_port: record.port,
-                dst_mac: next_hop,
-                src_mac,
-            };
+            let to = To::member(record, word.port(), next_hop);
             plain.rewrite::<V6>(frame, &to)?;
         }
         run.set_mac(0, next_hop);

@@ -7,7 +7,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     checksum::Delta,
-    maps::{Be16, FlowKey, listener_kind},
+    maps::{FlowKey, listener_kind},
     packet::{Bytes as _, Inner, Run as _, protocol, sctp::HEADER_LEN},
     reason::Reason,
 };
@@ -15,7 +15,7 @@ use lb_common::{
 use crate::{
     choose::{self, Asker},
     dsr, flow,
-    frame::{Frame, Mac},
+    frame::Frame,
     given::given,
     icmp, link,
     maps::{CONFIG, LISTENERS, MEMBERS},
@@ -93,14 +93,7 @@ fn try_to_member(
     if port == 0 {
         return Err(Reason::IcmpErrorUnknown.into());
     }
-    let to = To {
-        src: &record.snat,
-        dst: &record.addr,
-        src_port: Be16::new(port),
-        dst_port: record.port,
-        dst_mac: next_hop,
-        src_mac: Mac::load(&record.src_mac),
-    };
+    let to = To::member(record, port, next_hop);
     let verdict = link::leave(packet, record.ifindex, Reason::NatIcmpError)?;
     translate(ctx, packet, key, &to)?;
     Ok(verdict)
@@ -138,14 +131,7 @@ fn try_to_client(ctx: &XdpContext, packet: &Packet, key: &FlowKey) -> Result<Ver
     if !icmp::within_budget(config.icmp_per_second) {
         return Err(Reason::IcmpRate.into());
     }
-    let to = To {
-        src: &vip.addr,
-        dst: &from.client,
-        src_port: from.vip_port,
-        dst_port: from.client_port,
-        dst_mac: Mac::load(&from.client_mac),
-        src_mac: Mac::load(&from.our_mac),
-    };
+    let to = To::client(from, vip);
     let verdict = link::leave(packet, from.ifindex, Reason::NatIcmpError)?;
     translate(ctx, packet, key, &to)?;
     Ok(verdict)

@@ -41,6 +41,7 @@
 mod address;
 mod answer;
 mod balance;
+mod binary;
 mod choose;
 mod cidr;
 mod directory;
@@ -153,13 +154,4 @@ pub fn lb_answer(ctx: TcContext) -> i32 {
     }
 }
 
-/// Left in a program, this does not load: the verifier refuses an endless loop.
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// On the host these are only checked (clippy), never run.
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+binary::binary!();

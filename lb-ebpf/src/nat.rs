@@ -9,7 +9,7 @@ use aya_ebpf::{
 use lb_common::{
     checksum::Delta,
     maps::{
-        Addr, Be16, Event, MemberRecord, event_kind,
+        Addr, AddressRecord, Be16, Event, MemberRecord, event_kind,
         flow::{Reverse, Word, state, tick},
         listener_kind,
     },
@@ -54,6 +54,34 @@ pub(crate) struct To<'a> {
     pub(crate) src_mac: Mac,
 }
 
+impl<'a> To<'a> {
+    /// A client's packet on its way to a member, from source port `port` of ours.
+    #[inline(always)]
+    pub(crate) fn member(record: &'a MemberRecord, port: u16, next_hop: Mac) -> Self {
+        Self {
+            src: &record.snat,
+            dst: &record.addr,
+            src_port: Be16::new(port),
+            dst_port: record.port,
+            dst_mac: next_hop,
+            src_mac: Mac::load(&record.src_mac),
+        }
+    }
+
+    /// A member's packet on its way to a client, who knows us as `vip`.
+    #[inline(always)]
+    pub(crate) fn client(from: &'a Reverse, vip: &'a AddressRecord) -> Self {
+        Self {
+            src: &vip.addr,
+            dst: &from.client,
+            src_port: from.vip_port,
+            dst_port: from.client_port,
+            dst_mac: Mac::load(&from.client_mac),
+            src_mac: Mac::load(&from.our_mac),
+        }
+    }
+}
+
 /// A client's packet to its member. The device is chosen already.
 #[inline(always)]
 pub(crate) fn forward(
@@ -64,14 +92,7 @@ pub(crate) fn forward(
     word: Word,
     next_hop: Mac,
 ) -> Result<(), Reason> {
-    let to = To {
-        src: &record.snat,
-        dst: &record.addr,
-        src_port: Be16::new(word.port()),
-        dst_port: record.port,
-        dst_mac: next_hop,
-        src_mac: Mac::load(&record.src_mac),
-    };
+    let to = To::member(record, word.port(), next_hop);
     apply(ctx, packet, transport, &to)
 }
 
@@ -215,14 +236,7 @@ fn try_reverse(
         stats::count_member_error(word.member() as u32);
         return Err(Reason::MemberRefused.into());
     }
-    let to = To {
-        src: &vip.addr,
-        dst: &from.client,
-        src_port: from.vip_port,
-        dst_port: from.client_port,
-        dst_mac: Mac::load(&from.client_mac),
-        src_mac: Mac::load(&from.our_mac),
-    };
+    let to = To::client(from, vip);
     let verdict = link::leave(packet, from.ifindex, Reason::NatReverse)?;
     apply(ctx, packet, transport, &to)?;
     stats::count_out(index, transport.bytes);

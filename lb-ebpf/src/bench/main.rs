@@ -15,6 +15,8 @@
 //! fresh packet ([`replay`]), a program that does nothing, and the map primitives that a flow table is
 //! compared to ([`floor`]). Never loaded by an agent.
 
+#[path = "../binary.rs"]
+mod binary;
 mod floor;
 mod replay;
 
@@ -53,13 +55,4 @@ pub fn floor_lru(ctx: XdpContext) -> u32 {
     floor::lru(&ctx)
 }
 
-/// Left in a program, this does not load: the verifier refuses an endless loop.
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// On the host these are only checked (clippy), never run.
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+binary::binary!();

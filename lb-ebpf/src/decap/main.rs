@@ -4,6 +4,10 @@
     reason = "packet and map memory; every use says why it is sound"
 )]
 #![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths of headers, which helpers want as narrow numbers"
+)]
+#![expect(
     clippy::needless_pass_by_value,
     reason = "the signature of an entry point is aya's"
 )]
@@ -12,6 +16,9 @@
 //!
 //! Invariants: what is no tunnel is not written to; every packet is counted once. Left out on purpose:
 //! outer packets with options, extension headers or in fragments, which are the kernel's to deal with.
+
+#[path = "../binary.rs"]
+mod binary;
 
 use aya_ebpf::{
     bindings::xdp_action,
@@ -173,13 +180,4 @@ fn is_allowed(src: &Addr) -> bool {
     !is_restricted || SOURCES.get(&Key::new(ALL_BITS, key)).is_some()
 }
 
-/// Left in a program, this does not load: the verifier refuses an endless loop.
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// On the host these are only checked (clippy), never run.
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+binary::binary!();
