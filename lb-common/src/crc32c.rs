@@ -130,8 +130,7 @@ mod tests {
     proptest! {
         #[test]
         fn by_words_as_by_bytes(words in any::<[u32; 4]>()) {
-            let bytes: std::vec::Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            prop_assert_eq!(full_words(words, POLYNOMIAL), full(&bytes));
+            prop_assert_eq!(full_words(words, POLYNOMIAL), full(words.map(u32::to_ne_bytes).as_flattened()));
         }
 
         #[test]
