@@ -127,6 +127,58 @@ fn agent_restart_keeps_the_processes() {
 }
 
 #[test]
+fn a_new_binary_takes_the_amphorae_over_and_costs_no_request() {
+    if !require_root("a_new_binary_takes_the_amphorae_over_and_costs_no_request").unwrap() {
+        return;
+    }
+    let mut world = World::new(LbTopology::ActiveStandby).unwrap();
+    let installed = world.install().unwrap();
+    world.store().unwrap();
+    world.start().unwrap();
+    let before = world.whole(2).unwrap();
+    let loads = [
+        world.paced().unwrap(),
+        world.keep_alive("/").unwrap(),
+        world.keep_alive("/slow?ms=1000").unwrap(),
+    ];
+    for _ in 0..3 {
+        let old: Vec<_> = world.whole(2).unwrap().amphorae;
+        world.stop().unwrap();
+        installed.again().unwrap();
+        world.start().unwrap();
+        let replaced = wait::until(LIMIT, Duration::from_millis(20), || {
+            let Ok(now) = world.observed() else {
+                return Ok(false);
+            };
+            let pid = |all: &[lb_testkit::system::observed::Amphora], id: &str| {
+                all.iter().find(|it| it.id == id).and_then(|it| it.pid)
+            };
+            Ok(now.amphorae.len() == 2
+                && now
+                    .amphorae
+                    .iter()
+                    .all(|it| it.ready && it.pid.is_some() && it.pid != pid(&old, &it.id)))
+        });
+        assert!(
+            replaced.unwrap(),
+            "{:?}\n{}",
+            world.observed(),
+            world.logs()
+        );
+    }
+    let after = world.whole(2).unwrap();
+    assert_eq!(after.epoch, before.epoch, "no failover");
+    assert_eq!(after.active().unwrap().id, before.active().unwrap().id);
+    for load in loads {
+        let attempts = load.stop();
+        assert!(attempts.len() > 1);
+        assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
+        println!("{} requests, 0 failed", attempts.len());
+    }
+    serves(&world).unwrap();
+}
+
+#[test]
 fn a_member_that_is_down_stays_out_while_the_agent_restarts() {
     if !require_root("a_member_that_is_down_stays_out_while_the_agent_restarts").unwrap() {
         return;

@@ -61,6 +61,21 @@ pub(crate) struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// A binary that is put in place as a package manager does: a new file under the old name.
+pub(crate) struct Installed {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Installed {
+    pub(crate) fn again(&self) -> anyhow::Result<()> {
+        let new = self.to.with_extension("new");
+        fs::copy(&self.from, &new)?;
+        fs::rename(&new, &self.to)?;
+        Ok(())
+    }
+}
+
 impl World {
     /// Everything but the agent.
     pub(crate) fn new(topology: LbTopology) -> anyhow::Result<Self> {
@@ -90,6 +105,17 @@ impl World {
     /// Writes the spec as it is now to where the agent looks at its start.
     pub(crate) fn store(&self) -> anyhow::Result<()> {
         Ok(Disk::open(self.config.agent_dir())?.put_spec(&self.spec)?)
+    }
+
+    /// Has amphorae run a copy of the binary, which can be replaced.
+    pub(crate) fn install(&mut self) -> anyhow::Result<Installed> {
+        let from = std::mem::replace(&mut self.config.binary, self.base.join("lbaas"));
+        let installed = Installed {
+            from,
+            to: self.config.binary.clone(),
+        };
+        installed.again()?;
+        Ok(installed)
     }
 
     /// Starts the agent.

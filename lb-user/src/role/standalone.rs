@@ -4,7 +4,9 @@
 //! The amphora itself is the very one an agent starts: a thread of this process plays the agent's
 //! part, over the same control socket, with the configuration that [`file`] reads. SIGHUP, or a
 //! change of any file the configuration was read from, has it read again; a file that cannot be
-//! read changes nothing.
+//! read changes nothing. With `--control PATH` another may take its place later: the same command
+//! with `--take-over`, of a newer binary for example, gets its listening sockets and serves, while
+//! this one finishes what it has and ends.
 //!
 //! Left out on purpose: namespaces, heartbeats, restarts.
 
@@ -27,6 +29,7 @@ use lb_model::{
     amphora::{AmphoraConfig, FromAmphora, ToAmphora},
     spec::LoadBalancerSpec,
 };
+use lb_proxy::AmphoraArgs;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixStream, unix::OwnedWriteHalf},
@@ -40,11 +43,22 @@ use crate::{cli, failure::Failure};
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves what `path` says until SIGTERM or SIGINT.
-pub(super) fn run(path: &Path, workers: NonZeroUsize) -> Result<(), Failure> {
+/// Where it stands among others.
+pub(super) struct Place {
+    /// Who takes over connects here; none: nobody can.
+    pub(super) control: Option<PathBuf>,
+    /// Whoever listens there now is taken over.
+    pub(super) take_over: bool,
+    pub(super) workers: NonZeroUsize,
+    pub(super) drain_within: Duration,
+}
+
+/// Serves what `path` says until SIGTERM or SIGINT, or until another has taken over.
+pub(super) fn run(path: &Path, place: &Place) -> Result<(), Failure> {
     lb_telemetry::logging::init();
     let first = file::load(path)?;
-    let (control, agent) = control_socket().map_err(Failure::failed)?;
+    let (mut args, agent) = born(place)?;
+    args.drain_within = place.drain_within;
     let path = path.to_owned();
     std::thread::Builder::new()
         .name("agent".to_owned())
@@ -55,13 +69,26 @@ pub(super) fn run(path: &Path, workers: NonZeroUsize) -> Result<(), Failure> {
             }
         })
         .map_err(Failure::failed)?;
-    lb_proxy::run(lb_proxy::AmphoraArgs {
-        control: control.into(),
-        heartbeat: None,
-        sctp: Vec::new(),
-        workers,
-    })
-    .map_err(Failure::failed)
+    lb_proxy::run(args).map_err(Failure::failed)
+}
+
+/// With its control socket, and a connection to that.
+fn born(place: &Place) -> Result<(AmphoraArgs, StdUnixStream), Failure> {
+    let Some(path) = &place.control else {
+        let (control, agent) = control_socket().map_err(Failure::failed)?;
+        return Ok((AmphoraArgs::new(control.into(), place.workers), agent));
+    };
+    let args = if place.take_over {
+        let predecessor = StdUnixStream::connect(path).map_err(Failure::failed)?;
+        AmphoraArgs::succeed(predecessor.into(), place.workers).map_err(Failure::failed)?
+    } else {
+        let control = lb_sys::unix::listen(path).map_err(Failure::failed)?;
+        AmphoraArgs::new(control, place.workers)
+    };
+    // Of one that was taken over, it waits in the socket's queue until we serve.
+    let agent = StdUnixStream::connect(path).map_err(Failure::failed)?;
+    agent.set_nonblocking(true).map_err(Failure::failed)?;
+    Ok((args, agent))
 }
 
 /// What `path` says is served.
@@ -106,10 +133,8 @@ fn play(agent: StdUnixStream, path: &Path, first: Loaded) -> Result<(), Failure>
         loop {
             let reload = tokio::select! {
                 answer = answers.next_line() => match answer.map_err(Failure::failed)? {
-                    Some(line) => {
-                        hear(&line)?;
-                        false
-                    }
+                    Some(line) if !hear(&line)? => return Ok(()),
+                    Some(_) => false,
                     None => return Ok(()),
                 },
                 Some(()) = hangup.recv() => true,
@@ -148,20 +173,25 @@ async fn say(
     written.map_err(Failure::failed)
 }
 
-/// Tells whoever started us, on standard output, what is served now.
-fn hear(line: &str) -> Result<(), Failure> {
-    let answer = serde_json::from_str(line).map_err(Failure::failed)?;
-    let FromAmphora::Applied {
-        generation,
-        failures,
-    } = answer
-    else {
-        return Ok(());
-    };
-    let failed = failures.len();
-    cli::print(&format!(
-        "ready role=amphora generation={generation} failed_listeners={failed}\n"
-    ))
+/// Tells whoever started us, on standard output, what is served now. `false`: by another.
+fn hear(line: &str) -> Result<bool, Failure> {
+    match serde_json::from_str(line).map_err(Failure::failed)? {
+        FromAmphora::Applied {
+            generation,
+            failures,
+        } => {
+            let failed = failures.len();
+            cli::print(&format!(
+                "ready role=amphora generation={generation} failed_listeners={failed}\n"
+            ))?;
+            Ok(true)
+        }
+        FromAmphora::TakenOver => {
+            cli::print("leaving role=amphora\n")?;
+            Ok(false)
+        }
+        _ => Ok(true),
+    }
 }
 
 /// When each file was changed last.

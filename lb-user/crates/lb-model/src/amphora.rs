@@ -3,7 +3,15 @@
 //! The agent listens on nothing: the amphora is born with a listening socket whose path only root
 //! can reach, so that a restarted agent connects again. The agent connects, sends
 //! [`ToAmphora::Configure`]; the amphora answers with [`FromAmphora`] frames on that connection. The
-//! newest connection wins, older ones are closed. With no agent connected the amphora goes on.
+//! newest connection that says something wins, older ones are closed. With no agent connected the
+//! amphora goes on.
+//!
+//! A new binary takes an amphora over: its process connects in the same way, says
+//! [`ToAmphora::TakeOver`], gets configuration and descriptors, serves, and says
+//! [`ToAmphora::Serves`]. The old process then finishes what it has, and tells what it observes over
+//! that connection until it ends.
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +79,11 @@ pub enum ToAmphora {
     },
     /// Answer with every tie there is: the other amphora has just begun.
     TellTies,
+    /// A successor asks for everything it needs to serve in this process's place; answered by
+    /// [`FromAmphora::HandedOver`].
+    TakeOver,
+    /// The successor serves: accept nothing more, finish what is open, end.
+    Serves,
     /// Close what is left and exit.
     Shutdown,
 }
@@ -107,6 +120,44 @@ pub enum FromAmphora {
     Ties {
         /// By pool.
         tables: Vec<TieTable>,
+    },
+    /// To a successor: what is served, and the descriptors it is served on. Before this frame came
+    /// the descriptors themselves, in batches, each with a space.
+    HandedOver {
+        /// What is served, when anything is.
+        config: Option<Box<AmphoraConfig>>,
+        /// A planned failover leaves this amphora.
+        draining: bool,
+        /// Which client is on which member.
+        ties: Vec<TieTable>,
+        /// What the descriptors are, in their order.
+        descriptors: Vec<Handed>,
+        /// Client connections that stay here.
+        connections: u64,
+        /// Counted so far.
+        listeners: Vec<ListenerReport>,
+        /// Probed so far.
+        members: Vec<MemberReport>,
+    },
+    /// To the agent: another process serves from now on, on the same control socket; this one
+    /// finishes what it has.
+    TakenOver,
+}
+
+/// A descriptor that passes to a successor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Handed {
+    /// The listening control socket.
+    Control,
+    /// The map with the heartbeat page.
+    Heartbeat,
+    /// A raw socket for SCTP monitors.
+    Sctp,
+    /// A listening TCP socket.
+    Listener {
+        /// Where it listens.
+        address: SocketAddr,
     },
 }
 

@@ -81,6 +81,13 @@ impl Prober {
         }
     }
 
+    /// Probes nobody any more; what is known of members stays.
+    pub fn rest(&self) {
+        for probe in self.probes.values() {
+            probe.task.abort();
+        }
+    }
+
     /// The word of a probed member; `None` when nobody probes it.
     #[must_use]
     pub fn health(&self, pool_id: PoolId, member_id: MemberId) -> Option<Arc<MemberHealth>> {

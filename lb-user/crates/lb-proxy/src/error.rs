@@ -28,6 +28,13 @@ pub enum Error {
         #[source]
         source: lb_sys::Error,
     },
+    /// The amphora that was to be taken over did not hand over.
+    #[error("the running amphora does not hand over")]
+    TakeOver {
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
     /// A worker ended although nobody asked it to: the supervisor shall start a new amphora.
     #[error("worker {index} ended by itself")]
     WorkerLost {

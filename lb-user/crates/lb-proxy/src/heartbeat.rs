@@ -11,7 +11,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, Thread},
     time::Duration,
@@ -29,6 +29,10 @@ const LINK: &str = "eth0";
 /// A worker that has not come round for this long hangs.
 const HUNG_AFTER_NS: u64 = 2_000_000_000;
 
+/// Whoever takes over stamps in busy pace for this long, whatever there is to do: a last busy stamp of
+/// the process before it may come after its own first one.
+const FRESH_FOR_NS: u64 = 1_000_000_000;
+
 /// Stamps for one process.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -38,6 +42,9 @@ pub(crate) struct Pulse {
     rounds: Vec<AtomicU64>,
     /// Set when there is a page to stamp.
     stamping: OnceLock<Thread>,
+    /// Only one process stamps: a successor once it serves, and then the old one no more.
+    stamps: AtomicBool,
+    fresh_until: AtomicU64,
 }
 
 impl Pulse {
@@ -53,10 +60,17 @@ impl Pulse {
             connections,
             rounds: (0..workers).map(|_| AtomicU64::new(now)).collect(),
             stamping: OnceLock::new(),
+            stamps: AtomicBool::new(false),
+            fresh_until: AtomicU64::new(0),
         }
     }
 
-    /// Stamps beside the workers from now on, until the process ends.
+    /// Another process stamps from now on.
+    pub(crate) fn cease(&self) {
+        self.stamps.store(false, Ordering::Relaxed);
+    }
+
+    /// Stamps from now on, beside the workers too, until the process ends or another stamps.
     ///
     /// # Errors
     /// When there can be no thread.
@@ -64,6 +78,9 @@ impl Pulse {
         if self.page.is_none() {
             return Ok(());
         }
+        let fresh_until = monotonic_ns().wrapping_add(FRESH_FOR_NS);
+        self.fresh_until.store(fresh_until, Ordering::Relaxed);
+        self.stamps.store(true, Ordering::Relaxed);
         let pulse = Arc::clone(self);
         let thread = thread::Builder::new()
             .name("heartbeat".to_owned())
@@ -118,7 +135,7 @@ impl Pulse {
     fn stamp(&self, link: &mut Link, now: u64, is_alive: bool) -> Duration {
         let busy = self.page.as_ref().is_some_and(|page| {
             let busy = self.is_busy(page, now);
-            if is_alive && link.has_carrier() {
+            if is_alive && self.stamps.load(Ordering::Relaxed) && link.has_carrier() {
                 page.stamp(now, busy);
             }
             busy
@@ -129,6 +146,7 @@ impl Pulse {
     fn is_busy(&self, page: &HeartbeatWriter, now: u64) -> bool {
         let traffic = page.traffic_ns();
         self.connections.open() > 0
+            || now < self.fresh_until.load(Ordering::Relaxed)
             || traffic != 0 && now.wrapping_sub(traffic).cast_signed() < BUSY_FOR_NS.cast_signed()
     }
 

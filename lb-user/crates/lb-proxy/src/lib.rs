@@ -5,11 +5,10 @@
 //! [`lb_model::amphora::AmphoraConfig`] says, and tells what it observes.
 //!
 //! Invariants: a change of configuration cuts no connection; a listening socket that stays in the
-//! configuration is never closed; nothing is locked or shared between workers on the request path;
+//! configuration is never closed, nor when a new process takes over; nothing is locked or shared between workers on the request path;
 //! no head reaches a member that the strict gate has not read byte for byte.
 //!
-//! Left out for now: UDP proxying, handing descriptors to a new binary. The API refuses what needs
-//! what is not there.
+//! Left out for now: UDP proxying. The API refuses what needs what is not there.
 
 mod accept;
 mod balance;
@@ -34,6 +33,7 @@ mod prometheus;
 mod reply;
 mod request;
 mod state;
+mod takeover;
 mod tcp;
 mod tls;
 mod upstream;
@@ -44,7 +44,8 @@ pub use certificate::hosts;
 pub use error::Error;
 pub use explain::{Asked, Explained, PolicyExplained, PolicyVerdict, RuleExplained, explain};
 use lb_model::amphora::{AmphoraConfig, ListenerFailure};
-pub use process::{AmphoraArgs, run};
+pub use process::{AmphoraArgs, DRAIN_WITHIN, run};
+pub use takeover::Inheritance;
 
 /// What of `config` could not be served; opens nothing and probes nobody.
 #[must_use]

@@ -1,14 +1,18 @@
 //! What the control thread holds, and what it does when the agent speaks.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    io,
     net::{SocketAddr, TcpListener},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
-use lb_model::amphora::{AmphoraConfig, FlowLog, FromAmphora, ListenerFailure, ToAmphora};
+use lb_model::{
+    amphora::{AmphoraConfig, FlowLog, FromAmphora, Handed, ListenerFailure, ToAmphora},
+    id::{MemberId, PoolId},
+};
 use lb_probe::{monitor, schedule::Prober, sctp::SctpSockets};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -21,6 +25,7 @@ use crate::{
     listen,
     log::{Dropped, Log, Target},
     persistence::{self, Book, Learned},
+    takeover::{Inheritance, Stays},
     worker::Order,
 };
 
@@ -41,8 +46,20 @@ pub(crate) struct State {
     dropped: Arc<Dropped>,
     ties: Book,
     tls: TlsCache,
-    listening: HashSet<SocketAddr>,
+    /// With a second handle on each socket, for a successor. Dropped before a worker is told to
+    /// close: a socket that nobody accepts from must not be open.
+    listening: HashMap<SocketAddr, Vec<OwnedFd>>,
     generation: u64,
+    config: Option<Box<AmphoraConfig>>,
+    draining: bool,
+    /// Of SCTP monitors, for a successor.
+    sctp: Vec<OwnedFd>,
+    /// Sockets of the amphora we succeed, until they are used.
+    inherited: HashMap<SocketAddr, Vec<TcpListener>>,
+    /// What that amphora knew of members.
+    health: HashMap<(PoolId, MemberId), bool>,
+    /// What is still with it.
+    stays: Stays,
 }
 
 /// One worker's part of the sockets to open.
@@ -64,8 +81,14 @@ impl State {
             connections,
             prober: Prober::new(),
             tls: TlsCache::new(),
-            listening: HashSet::new(),
+            listening: HashMap::new(),
             generation: 0,
+            config: None,
+            draining: false,
+            sctp: Vec::new(),
+            inherited: HashMap::new(),
+            health: HashMap::new(),
+            stays: Stays::default(),
         }
     }
 
@@ -74,6 +97,8 @@ impl State {
         if sockets.is_empty() {
             return;
         }
+        let copies = sockets.iter().map(OwnedFd::try_clone);
+        self.sctp = copies.collect::<io::Result<_>>().unwrap_or_default();
         match SctpSockets::new(sockets) {
             Ok(sockets) => self.prober.use_sctp(sockets),
             Err(error) => tracing::warn!(%error, "SCTP members cannot be probed"),
@@ -96,9 +121,14 @@ impl State {
     /// Does what the agent says. `None`: it said to shut down; `Some(None)`: nothing to answer.
     pub(crate) async fn obey(&mut self, message: ToAmphora) -> Option<Option<FromAmphora>> {
         match message {
-            ToAmphora::Configure { config } => Some(self.configure(&config).await),
+            ToAmphora::Configure { config } => {
+                let applied = self.configure(&config).await;
+                self.config = Some(config);
+                Some(applied)
+            }
             ToAmphora::Drain { draining } => {
                 tracing::info!(draining, "drain");
+                self.draining = draining;
                 for worker in &self.workers {
                     order(worker, Order::Drain(draining)).await;
                 }
@@ -114,6 +144,8 @@ impl State {
                 tracing::debug!(tables = tables.len(), "ties are told");
                 Some(Some(FromAmphora::Ties { tables }))
             }
+            // Who asks is no agent; the inbox has seen to it.
+            ToAmphora::TakeOver | ToAmphora::Serves => Some(None),
             ToAmphora::Shutdown => None,
         }
     }
@@ -139,7 +171,92 @@ impl State {
         }
     }
 
-    pub(crate) async fn shut_down(&self) {
+    /// Serves what the amphora before us served, on its sockets.
+    pub(crate) async fn inherit(&mut self, inheritance: &mut Inheritance) {
+        self.health = inheritance.health();
+        self.stays = inheritance.stays.clone();
+        for (address, socket) in inheritance.sockets.drain(..) {
+            self.inherited.entry(address).or_default().push(socket);
+        }
+        if inheritance.draining {
+            self.obey(ToAmphora::Drain { draining: true }).await;
+        }
+        if let Some(config) = inheritance.config.take() {
+            self.obey(ToAmphora::Configure { config }).await;
+        }
+        let ties = inheritance.ties.iter().flat_map(persistence::learned);
+        self.spread(ties.collect()).await;
+        self.health.clear();
+        self.inherited.clear();
+    }
+
+    /// What the amphora before us says of itself; `None`: it has ended.
+    pub(crate) fn predecessor_has(&mut self, stays: Option<Stays>) {
+        match stays {
+            Some(stays) => self.stays = stays,
+            None => self.stays.end(),
+        }
+    }
+
+    /// What a successor needs, and descriptors in the order it is told.
+    pub(crate) fn hand_over(
+        &self,
+        control: OwnedFd,
+        heartbeat: Option<&OwnedFd>,
+    ) -> io::Result<(Vec<OwnedFd>, FromAmphora)> {
+        let mut all = vec![(Handed::Control, control)];
+        if let Some(heartbeat) = heartbeat {
+            all.push((Handed::Heartbeat, heartbeat.try_clone()?));
+        }
+        for socket in &self.sctp {
+            all.push((Handed::Sctp, socket.try_clone()?));
+        }
+        for (&address, sockets) in &self.listening {
+            for socket in sockets {
+                all.push((Handed::Listener { address }, socket.try_clone()?));
+            }
+        }
+        let (handed, descriptors) = all.into_iter().unzip();
+        let FromAmphora::Status {
+            connections,
+            listeners,
+            members,
+            ..
+        } = self.status()
+        else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let answer = FromAmphora::HandedOver {
+            config: self.config.clone(),
+            draining: self.draining,
+            ties: self.ties.tables(),
+            descriptors: handed,
+            connections,
+            listeners,
+            members,
+        };
+        Ok((descriptors, answer))
+    }
+
+    /// A successor serves: accepts nothing more, probes nobody, finishes what is open.
+    pub(crate) async fn depart(&mut self) {
+        // The successor probes; members' health stays as it was seen last.
+        self.prober.rest();
+        self.listening.clear();
+        for worker in &self.workers {
+            order(worker, Order::Depart).await;
+        }
+    }
+
+    /// Client connections here and with the amphora before us.
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.connections
+            .open()
+            .saturating_add(self.stays.connections)
+    }
+
+    pub(crate) async fn shut_down(&mut self) {
+        self.listening.clear();
         for worker in &self.workers {
             order(worker, Order::Shutdown).await;
         }
@@ -147,10 +264,12 @@ impl State {
 
     /// What is observed now.
     pub(crate) fn status(&self) -> FromAmphora {
+        let mut listeners = self.metrics.reports();
+        self.stays.add_to(&mut listeners);
         FromAmphora::Status {
             generation: self.generation,
-            connections: self.connections.open(),
-            listeners: self.metrics.reports(),
+            connections: self.open_connections(),
+            listeners,
             members: self.prober.reports(),
         }
     }
@@ -158,12 +277,16 @@ impl State {
     async fn configure(&mut self, config: &AmphoraConfig) -> Option<FromAmphora> {
         let generation = config.load_balancer.generation;
         let sources = config::sources(config);
-        let plans = config
+        let mut plans: Vec<_> = config
             .load_balancer
             .pools
             .iter()
             .flat_map(|pool| monitor::plans(pool, &sources))
             .collect();
+        for plan in &mut plans {
+            let known = self.health.get(&(plan.pool_id, plan.member_id));
+            plan.last_known_up = known.copied().or(plan.last_known_up);
+        }
         self.prober.apply(plans);
         let Compiled {
             mut snapshot,
@@ -220,9 +343,10 @@ impl State {
         }
     }
 
-    /// Opens sockets for addresses that are new, one a worker; a listener that gets none fails.
+    /// Finds sockets for addresses that are new, at least one a worker: those of the amphora we
+    /// succeed, or new ones; a listener that gets none fails.
     fn open_missing(
-        &self,
+        &mut self,
         snapshot: &mut Snapshot,
         failures: &mut Vec<ListenerFailure>,
     ) -> Vec<Sockets> {
@@ -231,24 +355,20 @@ impl State {
             let missing = listener
                 .addresses
                 .iter()
-                .filter(|address| !self.listening.contains(*address));
+                .filter(|address| !self.listening.contains_key(*address));
             for &address in missing {
-                for worker in &mut open {
-                    match listen::open(address) {
-                        Ok(socket) => worker.push((address, socket)),
-                        Err(error) => {
-                            failures.push(ListenerFailure {
-                                listener_id: listener.id,
-                                reason: format!("cannot listen on {address}: {error}"),
-                                permanent: false,
-                            });
-                            // Without this listener its other sockets have no use.
-                            for worker in &mut open {
-                                worker.retain(|(opened, _)| !listener.addresses.contains(opened));
-                            }
-                            return false;
-                        }
+                let inherited = self.inherited.remove(&address).unwrap_or_default();
+                if let Err(error) = share_out(address, inherited, &mut open) {
+                    failures.push(ListenerFailure {
+                        listener_id: listener.id,
+                        reason: format!("cannot listen on {address}: {error}"),
+                        permanent: false,
+                    });
+                    // Without this listener its other sockets have no use.
+                    for worker in &mut open {
+                        worker.retain(|(opened, _)| !listener.addresses.contains(opened));
                     }
+                    return false;
                 }
             }
             true
@@ -265,8 +385,19 @@ impl State {
             .collect();
         self.metrics = Arc::new(self.metrics.next(&snapshot, self.workers.len()));
         self.ties.keep(&snapshot.tables());
-        let close: Vec<_> = self.listening.difference(&wanted).copied().collect();
-        self.listening = wanted;
+        let is_wanted = |address: &SocketAddr| wanted.contains(address);
+        let listening = self.listening.keys().copied();
+        let close: Vec<_> = listening.filter(|it| !is_wanted(it)).collect();
+        self.listening.retain(|address, _| is_wanted(address));
+        for address in wanted {
+            self.listening.entry(address).or_default();
+        }
+        for (address, socket) in open.iter().flatten() {
+            match socket.as_fd().try_clone_to_owned() {
+                Ok(copy) => self.listening.entry(*address).or_default().push(copy),
+                Err(error) => tracing::warn!(%address, %error, "a successor will not get it"),
+            }
+        }
         let snapshot = Arc::new(snapshot);
         let mut served = Vec::new();
         for (worker, open) in self.workers.iter().zip(open) {
@@ -288,6 +419,26 @@ impl State {
         }
         true
     }
+}
+
+/// Gives each worker its part of `inherited`, and one of its own to those that got none.
+fn share_out(
+    address: SocketAddr,
+    inherited: Vec<TcpListener>,
+    workers: &mut [Sockets],
+) -> io::Result<()> {
+    let all = workers.len();
+    for (index, socket) in inherited.into_iter().enumerate() {
+        if let Some(worker) = workers.get_mut(index % all) {
+            worker.push((address, socket));
+        }
+    }
+    for worker in workers {
+        if !worker.iter().any(|(own, _)| *own == address) {
+            worker.push((address, listen::open(address)?));
+        }
+    }
+    Ok(())
 }
 
 async fn order(worker: &mpsc::Sender<Order>, order: Order) {

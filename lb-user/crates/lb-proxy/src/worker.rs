@@ -56,6 +56,8 @@ pub(crate) enum Order {
     Learn(Arc<[Learned]>),
     /// Stop (or resume) keep-alive towards clients.
     Drain(bool),
+    /// Accept nothing more and stop keep-alive: another process listens on the same sockets.
+    Depart,
     /// Finish and end.
     Shutdown,
 }
@@ -183,6 +185,10 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
                     others.for_each(|tie| view.learn(tie));
                 }
                 Some(Order::Drain(draining)) => worker.draining.set(draining),
+                Some(Order::Depart) => {
+                    worker.draining.set(true);
+                    acceptors.drain().for_each(|(_, acceptor)| acceptor.cancel());
+                }
                 Some(Order::Shutdown) | None => break,
             },
             _ = flush.tick(), if worker.log.is_on() => worker.log.flush(),
@@ -225,10 +231,10 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
         }
     }
     for (address, socket) in open {
-        let closing = CancellationToken::new();
-        let accepting = accept::run(Rc::clone(worker), address, socket, closing.clone());
+        // There may be several sockets of an address, of an amphora that had more workers.
+        let closing = acceptors.entry(address).or_default().clone();
+        let accepting = accept::run(Rc::clone(worker), address, socket, closing);
         lb_telemetry::task::spawn_local("accept", accepting);
-        acceptors.insert(address, closing);
     }
     worker.log.set(view.snapshot.log.as_ref());
     worker.idle.sweep(&view.upstreams);

@@ -89,6 +89,8 @@ impl Carrier {
                 slot.ended();
                 self.job_wanted = true;
             }
+            // It serves what the one before served; the rest it says itself.
+            Told::Replaced { pid } => slot.pid = Some(pid),
             Told::Exited => {
                 slot.ended();
                 let counters = std::mem::take(&mut slot.listeners);
@@ -111,7 +113,9 @@ impl Carrier {
                 }
             }
             // The amphora's own task has written them.
-            Told::Says(FromAmphora::Log { .. }) => {}
+            Told::Says(FromAmphora::Log { .. } | FromAmphora::TakenOver) => {}
+            // To successors only.
+            Told::Says(FromAmphora::HandedOver { .. }) => {}
             Told::Says(FromAmphora::Ties { tables }) => {
                 for other in self.slots.iter().filter(|slot| slot.id != id) {
                     other.amphora.tell(Command::Ties(tables.clone()));

@@ -2,9 +2,13 @@
 
 use std::{
     fs::{self, OpenOptions},
+    io,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+        unix::{
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+            net::UnixStream,
+        },
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -86,13 +90,12 @@ pub(crate) fn start(
     lb_sys::unix::private_dir(&root_dir)?;
     remove(&files.record())?;
     let control = lb_sys::unix::listen(&files.control())?;
-    let log = open_log(&files.dir.join("log"))?;
-    let environment = ENVIRONMENT
-        .into_iter()
-        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
-    let process = lb_sys::process::spawn(Spawn {
+    let process = spawn(
         binary,
-        arguments: vec![
+        files,
+        &netns,
+        UID_BASE + u32::from(index),
+        vec![
             Argument::Text("amphora".into()),
             Argument::Text("--control-fd".into()),
             Argument::Descriptor(control.as_fd()),
@@ -107,21 +110,87 @@ pub(crate) fn start(
                 open: || lb_sys::raw::open_sctp(true),
             },
         ],
-        environment: environment.collect(),
-        netns: &netns,
-        root_dir: &root_dir,
-        uid: UID_BASE + u32::from(index),
-        log,
-    })?;
-    if let Some(start_time) = pidfd::start_time(process.pid()) {
-        let record = Record {
-            pid: process.pid(),
-            start_time,
-            boot: boot_id(),
-        };
-        write_json(&files.record(), &record)?;
-    }
+    )?;
+    record(files, process.pid())?;
     Ok(process)
+}
+
+/// Starts the process that takes the place of `pid`, which goes on until the new one serves: it asks
+/// over the control socket, and inherits everything else. Blocks for some milliseconds.
+pub(crate) fn succeed(binary: &Path, files: &Files, id: AmphoraId, pid: u32) -> Result<Pidfd> {
+    let failed = |source| crate::Error::File {
+        doing: "connect to",
+        path: files.control(),
+        source,
+    };
+    let stream = UnixStream::connect(files.control()).map_err(failed)?;
+    let uid = uid_of(pid).map_err(failed)?;
+    let process = spawn(
+        binary,
+        files,
+        &netns_name(id),
+        uid,
+        vec![
+            Argument::Text("amphora".into()),
+            Argument::Text("--take-over-fd".into()),
+            Argument::Descriptor(stream.as_fd()),
+        ],
+    )?;
+    // Before it serves: an agent that comes after us shall find the one that lives on.
+    record(files, process.pid())?;
+    Ok(process)
+}
+
+fn spawn(
+    binary: &Path,
+    files: &Files,
+    netns: &str,
+    uid: u32,
+    arguments: Vec<Argument<'_>>,
+) -> Result<Pidfd> {
+    let environment = ENVIRONMENT
+        .into_iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    let process = lb_sys::process::spawn(Spawn {
+        binary,
+        arguments,
+        environment: environment.collect(),
+        netns,
+        root_dir: &files.dir.join("root"),
+        uid,
+        log: open_log(&files.dir.join("log"))?,
+    })?;
+    Ok(process)
+}
+
+/// Notes which process an amphora is.
+pub(crate) fn record(files: &Files, pid: u32) -> Result<()> {
+    let Some(start_time) = pidfd::start_time(pid) else {
+        return Ok(());
+    };
+    let record = Record {
+        pid,
+        start_time,
+        boot: boot_id(),
+    };
+    write_json(&files.record(), &record)
+}
+
+/// Whether a process runs another binary than `binary`, as it is now; `false` where that cannot be
+/// told.
+pub(crate) fn is_outdated(pid: u32, binary: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let runs = file(Path::new(&format!("/proc/{pid}/exe")));
+    let wanted = file(binary);
+    runs.is_some() && wanted.is_some() && runs != wanted
+}
+
+/// Real uid of a process. Its files in /proc are root's: it is not dumpable.
+fn uid_of(pid: u32) -> io::Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uid = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    uid.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The process an earlier agent started, if it still runs.

@@ -67,6 +67,11 @@ pub enum Told {
     Absent,
     /// The process could not be started.
     Failed(String),
+    /// Another process has taken its place, on the same descriptors.
+    Replaced {
+        /// Its number.
+        pid: u32,
+    },
     /// The process has ended.
     Exited,
     /// What the amphora itself says.
@@ -203,12 +208,8 @@ impl Task {
         adopted: bool,
         heartbeat: Option<OwnedFd>,
     ) -> Result<(), Gone> {
-        let pid = process.pid();
-        #[expect(
-            deprecated,
-            reason = "the descriptor is owned and never closed before it is deregistered"
-        )]
-        let process = match AsyncFd::with_interest(process, Interest::READABLE) {
+        let mut pid = process.pid();
+        let mut process = match watch(process) {
             Ok(process) => process,
             Err(error) => return self.tell(Told::Failed(error.to_string())).await,
         };
@@ -220,12 +221,22 @@ impl Task {
         self.tell(started).await?;
         let mut control = None;
         let mut wait = Duration::ZERO;
+        let mut successor: Option<AsyncFd<Pidfd>> = None;
+        // One that an earlier agent started may be of an earlier release.
+        let mut may_be_outdated = adopted;
         loop {
             tokio::select! {
                 biased;
                 ended = process.readable() => {
                     drop(ended);
                     break;
+                }
+                () = ended(successor.as_ref()), if successor.is_some() => {
+                    tracing::warn!(amphora = %self.id, pid, "its successor has ended: it goes on");
+                    if let Some(successor) = successor.take() {
+                        lb_telemetry::task::spawn("departing-amphora", reap(successor));
+                    }
+                    self.note(pid);
                 }
                 command = self.inbox.recv() => {
                     let Some(command) = command else { return Err(Gone) };
@@ -242,7 +253,23 @@ impl Task {
                 }
                 frame = receive(control.as_mut()), if control.is_some() => match frame {
                     Ok(Some(FromAmphora::Log { lines })) => self.log(&lines),
-                    Ok(Some(message)) => self.tell(Told::Says(message)).await?,
+                    Ok(Some(FromAmphora::TakenOver)) => {
+                        control = None;
+                        if let Some(new) = successor.take() {
+                            let old = std::mem::replace(&mut process, new);
+                            pid = process.get_ref().pid();
+                            tracing::info!(amphora = %self.id, pid, "amphora replaced");
+                            lb_telemetry::task::spawn("departing-amphora", reap(old));
+                            self.tell(Told::Replaced { pid }).await?;
+                        }
+                    }
+                    Ok(Some(message)) => {
+                        let serves = matches!(message, FromAmphora::Applied { .. });
+                        self.tell(Told::Says(message)).await?;
+                        if serves && std::mem::take(&mut may_be_outdated) {
+                            successor = self.succeed(pid).await;
+                        }
+                    }
                     Ok(None) => control = None,
                     Err(error) => {
                         tracing::warn!(amphora = %self.id, %error, "control connection lost");
@@ -251,9 +278,48 @@ impl Task {
                 },
             }
         }
+        if let Some(successor) = successor {
+            // It asks a process that is not there any more, and ends by itself; not to be waited for.
+            drop(successor.get_ref().send(Send::Kill));
+            lb_telemetry::task::spawn("departing-amphora", reap(successor));
+        }
         let reaped = process.get_ref().reap();
         tracing::info!(amphora = %self.id, pid, reaped, "amphora ended");
         self.tell(Told::Exited).await
+    }
+
+    /// Starts a process of our own binary in the place of `pid`, when that runs another.
+    async fn succeed(&self, pid: u32) -> Option<AsyncFd<Pidfd>> {
+        let (binary, files, id) = (self.binary.clone(), self.files.clone(), self.id);
+        let started = tokio::task::spawn_blocking(move || {
+            process::is_outdated(pid, &binary)
+                .then(|| process::succeed(&binary, &files, id, pid))
+                .transpose()
+        })
+        .await;
+        let failed = match started {
+            Ok(Ok(None)) => return None,
+            Ok(Ok(Some(successor))) => match watch(successor) {
+                Ok(successor) => {
+                    let new = successor.get_ref().pid();
+                    tracing::info!(amphora = %self.id, pid, new, "amphora of another binary: a new one takes over");
+                    return Some(successor);
+                }
+                Err(error) => error.to_string(),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(amphora = %self.id, pid, error = failed, "amphora of another binary stays");
+        self.note(pid);
+        None
+    }
+
+    /// Notes on disk which process this amphora is.
+    fn note(&self, pid: u32) {
+        if let Err(error) = process::record(&self.files, pid) {
+            tracing::warn!(amphora = %self.id, %error, "cannot note which process it is");
+        }
     }
 
     /// Lines of the flow log, of the load balancer it serves.
@@ -291,6 +357,28 @@ impl Task {
             *control = None;
         }
     }
+}
+
+fn watch(process: Pidfd) -> io::Result<AsyncFd<Pidfd>> {
+    #[expect(
+        deprecated,
+        reason = "the descriptor is owned and never closed before it is deregistered"
+    )]
+    AsyncFd::with_interest(process, Interest::READABLE)
+}
+
+async fn ended(process: Option<&AsyncFd<Pidfd>>) {
+    match process {
+        Some(process) => drop(process.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the end of a process nobody needs any more.
+async fn reap(process: AsyncFd<Pidfd>) {
+    ended(Some(&process)).await;
+    let reaped = process.get_ref().reap();
+    tracing::debug!(pid = process.get_ref().pid(), reaped, "amphora departed");
 }
 
 /// Connects after `wait`, and says everything that must be known.

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use lb_model::amphora::{FRAME_BYTES_MAX, FromAmphora, ToAmphora};
+use lb_model::amphora::FRAME_BYTES_MAX;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
 };
 
 /// What is wrong with a frame.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("a frame is longer than {FRAME_BYTES_MAX} bytes or breaks off")]
@@ -19,9 +20,9 @@ pub(super) enum FrameError {
 }
 
 /// The next message; `None` at the end of the stream.
-pub(super) async fn read(
+pub(crate) async fn read<T: DeserializeOwned>(
     reader: &mut (impl AsyncBufRead + Unpin),
-) -> Result<Option<ToAmphora>, FrameError> {
+) -> Result<Option<T>, FrameError> {
     let mut line = Vec::new();
     let limit = u64::try_from(FRAME_BYTES_MAX).unwrap_or(u64::MAX);
     let read = reader.take(limit).read_until(b'\n', &mut line).await?;
@@ -35,9 +36,9 @@ pub(super) async fn read(
 }
 
 /// Sends one answer.
-pub(super) async fn write(
+pub(crate) async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
-    answer: &FromAmphora,
+    answer: &impl Serialize,
 ) -> Result<(), FrameError> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
@@ -48,6 +49,7 @@ pub(super) async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_model::amphora::ToAmphora;
 
     #[tokio::test]
     async fn frames_are_bounded_whole_and_json() {
@@ -60,14 +62,20 @@ mod tests {
             read(&mut good).await.expect("a frame"),
             Some(ToAmphora::Drain { draining: true })
         );
-        assert_eq!(read(&mut good).await.expect("the end"), None);
+        assert_eq!(read::<ToAmphora>(&mut good).await.expect("the end"), None);
         let mut cut = &b"{\"type\":\"shutdown\"}"[..];
-        assert!(matches!(read(&mut cut).await, Err(FrameError::Incomplete)));
+        assert!(matches!(
+            read::<ToAmphora>(&mut cut).await,
+            Err(FrameError::Incomplete)
+        ));
         let mut odd = &b"{\"type\":\"reboot\"}\n"[..];
-        assert!(matches!(read(&mut odd).await, Err(FrameError::Json(_))));
+        assert!(matches!(
+            read::<ToAmphora>(&mut odd).await,
+            Err(FrameError::Json(_))
+        ));
         let endless = vec![b' '; FRAME_BYTES_MAX + 1];
         assert!(matches!(
-            read(&mut &endless[..]).await,
+            read::<ToAmphora>(&mut &endless[..]).await,
             Err(FrameError::Incomplete)
         ));
     }

@@ -17,6 +17,9 @@ async fn the_newest_agent_wins_and_without_one_service_goes_on() -> anyhow::Resu
     let member = Member::named("one").await?;
     let mut rig = Rig::serving(&[member.address]).await?;
     let mut newest = Agent::connect(&rig.socket).await?;
+    newest
+        .say(&lb_model::amphora::ToAmphora::Drain { draining: false })
+        .await?;
     let status = newest.hear().await?;
     let FromAmphora::Status { generation, .. } = status else {
         anyhow::bail!("{status:?}");

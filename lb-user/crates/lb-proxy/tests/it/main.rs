@@ -15,5 +15,6 @@ mod pools;
 mod reencrypt;
 mod rig;
 mod serving;
+mod takeover;
 mod tcp;
 mod tls;

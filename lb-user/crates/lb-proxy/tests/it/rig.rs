@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicU8, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -39,6 +40,9 @@ use crate::client::{Client, PATIENCE};
 
 pub const PORT: u16 = 8080;
 
+/// Amphorae under test that were taken over leave within this.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
 /// Each rig has a VIP of its own in 127/8, so that tests run side by side.
 static NEXT_VIP: AtomicU8 = AtomicU8::new(1);
 
@@ -50,7 +54,7 @@ pub struct Rig {
     pub log_to_agent: bool,
     pub socket: PathBuf,
     pub agent: Agent,
-    thread: Option<thread::JoinHandle<Result<(), lb_proxy::Error>>>,
+    thread: Option<Running>,
     _dir: tempfile::TempDir,
 }
 
@@ -77,20 +81,13 @@ impl Rig {
         let dir = tempfile::tempdir()?;
         let socket = dir.path().join("control.sock");
         let listener = UnixListener::bind(&socket)?;
+        let workers = NonZeroUsize::new(workers).context("at least one")?;
         let args = AmphoraArgs {
-            control: listener.into(),
             heartbeat,
-            sctp: Vec::new(),
-            workers: NonZeroUsize::new(workers).context("at least one")?,
+            drain_within: DRAIN_WITHIN,
+            ..AmphoraArgs::new(listener.into(), workers)
         };
-        let thread = thread::spawn(move || {
-            // As the role does: whatever an amphora needs, it must get with its filter on.
-            lb_sys::seccomp::confine().map_err(|error| lb_proxy::Error::Start {
-                what: "filter",
-                source: std::io::Error::other(error),
-            })?;
-            lb_proxy::run(args)
-        });
+        let thread = start(move || Ok(args));
         let agent = Agent::connect(&socket).await?;
         let number = NEXT_VIP.fetch_add(1, Ordering::Relaxed);
         let [.., high, low] = std::process::id().to_be_bytes();
@@ -166,6 +163,21 @@ impl Rig {
         self.agent.status(fits).await
     }
 
+    /// Has a new amphora take over; the thread of the old one, and its agent's session.
+    pub async fn take_over(&mut self, workers: usize) -> anyhow::Result<(Running, Agent)> {
+        let stream = std::os::unix::net::UnixStream::connect(&self.socket)?;
+        let workers = NonZeroUsize::new(workers).context("at least one")?;
+        let successor = start(move || {
+            let mut args = AmphoraArgs::succeed(stream.into(), workers)?;
+            args.drain_within = DRAIN_WITHIN;
+            Ok(args)
+        });
+        let old = self.thread.replace(successor).context("runs")?;
+        while self.agent.hear().await? != FromAmphora::TakenOver {}
+        let agent = Agent::connect(&self.socket).await?;
+        Ok((old, std::mem::replace(&mut self.agent, agent)))
+    }
+
     /// Ends the amphora in order; its result.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
         self.agent.say(&ToAmphora::Shutdown).await?;
@@ -174,6 +186,19 @@ impl Rig {
         ended.map_err(|_panic| anyhow!("panicked"))??;
         Ok(())
     }
+}
+
+type Running = thread::JoinHandle<Result<(), lb_proxy::Error>>;
+
+fn start(args: impl FnOnce() -> Result<AmphoraArgs, lb_proxy::Error> + Send + 'static) -> Running {
+    thread::spawn(move || {
+        // As the role does: whatever an amphora needs, it must get with its filter on.
+        lb_sys::seccomp::confine().map_err(|error| lb_proxy::Error::Start {
+            what: "filter",
+            source: std::io::Error::other(error),
+        })?;
+        lb_proxy::run(args()?)
+    })
 }
 
 impl Agent {
