@@ -87,7 +87,10 @@ pub fn lb_xdp(ctx: XdpContext) -> u32 {
     if verdict.0 == fast::LONG_WAY {
         verdict = Verdict(walk::lb_walk(ctx.ctx));
     }
-    if let (Some(todo), Some(scratch)) = (verdict.todo(), maps::SCRATCH.get_ptr_mut(0)) {
+    // Looked up only where it is needed: most packets have nothing left to do.
+    if let Some(todo) = verdict.todo()
+        && let Some(scratch) = maps::SCRATCH.get_ptr_mut(0)
+    {
         // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
         let scratch = unsafe { &*scratch };
         let packet = &scratch.packet;
