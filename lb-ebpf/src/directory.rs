@@ -5,8 +5,9 @@
 //! to one of those maps raises it afterwards. What is in `LISTENERS` is not kept here. Only ports of
 //! enabled VIPs are, and addresses that are nobody's; of two that want one place the last has it.
 
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use lb_common::{
-    maps::{Addr, Be16, Config, SEGMENT_TX, address_kind, vip_flags},
+    maps::{Addr, Be16, Config, SEGMENT_TX, address_kind, flow::tick, vip_flags},
     reason::Reason,
 };
 
@@ -14,6 +15,7 @@ use crate::{
     address,
     fast::LONG_WAY,
     maps::{CONFIG, SEGMENTS, SERVICES},
+    stats,
     verdict::Verdict,
 };
 
@@ -58,6 +60,30 @@ pub(crate) struct Services {
     services: [Service; PLACES],
     /// Of their own, so that what is not ours pushes out nothing that is.
     strangers: [Stranger; STRANGERS],
+    clock: Clock,
+}
+
+/// The tick, as it was in one of the kernel's jiffies: reading those is one load.
+#[repr(C)]
+pub(crate) struct Clock {
+    jiffies: u64,
+    tick: u64,
+}
+
+impl Clock {
+    /// Of a live map value of this CPU.
+    #[inline(always)]
+    pub(crate) fn tick(this: *mut Self) -> u32 {
+        // SAFETY: takes nothing and returns a number.
+        let jiffies = unsafe { bpf_jiffies64() };
+        // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+        let clock = unsafe { &mut *this };
+        if clock.jiffies != jiffies {
+            clock.jiffies = jiffies;
+            clock.tick = tick(stats::now_ns()) as u64;
+        }
+        clock.tick as u32
+    }
 }
 
 #[inline(always)]
@@ -92,7 +118,7 @@ pub(crate) fn find(
     dst: &Addr,
     protocol: u8,
     port: Be16,
-) -> Result<&'static Service, u32> {
+) -> Result<(&'static Service, *mut Clock), u32> {
     let (first, second) = dst.words();
     let port = u16::from_ne_bytes(port.0) as u64;
     let asked = (ifindex as u64) << 32 | (protocol as u64) << 16 | port;
@@ -119,7 +145,8 @@ pub(crate) fn find(
             return Err(learnt);
         }
     }
-    Ok(service)
+    // SAFETY: a field of a live map value.
+    Ok((service, unsafe { &raw mut (*services).clock }))
 }
 
 const LEARNT: u32 = 0;

@@ -14,7 +14,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     maps::{
         Addr, Config, ListenerRecord,
-        flow::{Word, slack_of, state, tick},
+        flow::{Word, slack_of, state},
         listener_flags, listener_kind,
     },
     packet::{
@@ -25,7 +25,7 @@ use lb_common::{
 
 use crate::{
     balance::{OUTER_V4, OUTER_V6, Seek},
-    directory::{self, Service},
+    directory::{self, Clock, Service},
     dsr::{self, Inner},
     flow::{self, Found},
     frame::{Frame, Mac, Ptr},
@@ -232,8 +232,8 @@ fn follow<const V6: bool>(ctx: &XdpContext, frame: Frame, plain: &Plain) -> Opti
         plain.protocol,
         transport.dst_port,
     );
-    let service = match found {
-        Ok(service) => service,
+    let (service, clock) = match found {
+        Ok(found) => found,
         Err(verdict) => return Some(Verdict(verdict)),
     };
     let index = service.listener;
@@ -243,9 +243,16 @@ fn follow<const V6: bool>(ctx: &XdpContext, frame: Frame, plain: &Plain) -> Opti
     }
     let verdict = match listener.kind {
         listener_kind::STEER => to_amphora(frame, plain, listener, V6)?,
-        listener_kind::NAT | listener_kind::DSR_L2 | listener_kind::DSR_IPIP => {
-            to_member::<V6>(ctx, frame, plain, ifindex, service, config, listener)?
-        }
+        listener_kind::NAT | listener_kind::DSR_L2 | listener_kind::DSR_IPIP => to_member::<V6>(
+            ctx,
+            frame,
+            plain,
+            ifindex,
+            service,
+            config,
+            listener,
+            Clock::tick(clock),
+        )?,
         _ => return None,
     };
     stats::count_in(index, transport.bytes);
@@ -289,6 +296,7 @@ fn goes_on(found: &Found, listener: &ListenerRecord, flags: u8, tick: u32, is_na
 }
 
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined; all of it is at hand")]
 fn to_member<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
@@ -297,10 +305,10 @@ fn to_member<const V6: bool>(
     service: &Service,
     config: &Config,
     listener: &ListenerRecord,
+    tick: u32,
 ) -> Option<Verdict> {
     let transport = &plain.transport;
     let index = service.listener;
-    let tick = tick(stats::now_ns());
     let place = Place::new(
         config,
         &plain.src,
