@@ -9,6 +9,7 @@ mod tests {
     mod dsr;
     mod restart;
     mod sctp;
+    mod ways;
 
     use std::{
         collections::BTreeMap,

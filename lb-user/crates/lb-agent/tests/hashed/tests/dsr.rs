@@ -131,6 +131,13 @@ fn members_answer_clients_themselves() -> anyhow::Result<()> {
             lb_sys::netns::run_in(&member, || decap.attach(MEMBER_INTERFACE, generic))??;
             be_served(&mut world, &family, ForwardingMode::DsrIpip)
                 .with_context(|| format!("{} by IPIP, generic: {generic}", family.vip))?;
+            // Full packets do not fit with the outer header: the client is told, and sends shorter ones.
+            world.carry(&direct(
+                &family,
+                ForwardingMode::DsrIpip,
+                ListenerProtocol::Tcp,
+            )?)?;
+            ways::long_echo(&world, SocketAddr::new(family.vip, SERVED))?;
             let taken = if family.vip.is_ipv4() {
                 Outcome::V4InV4
             } else {
@@ -150,6 +157,7 @@ fn members_answer_clients_themselves() -> anyhow::Result<()> {
         }
     }
     ensure!(world.count(Reason::DsrForward)? > 0);
+    ensure!(world.count(Reason::TooBigTold)? > 0);
     ensure!(world.count(Reason::NatForward)? == 0);
     Ok(())
 }
