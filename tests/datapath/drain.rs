@@ -1,10 +1,16 @@
 //! A planned failover: new conversations move, the others end where they are.
 
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Instant,
+};
+
+use anyhow::ensure;
 use lb_common::{packet::tcp_flags, reason::Reason};
 
 use super::{
     frames::{Family, Frame, with_macs},
-    world::{ACTIVE, EPOCH, STANDBY, STEER_PORT, World, veth},
+    world::{ACTIVE, EPOCH, STANDBY, STEER_PORT, World, XDP_REDIRECT, veth},
 };
 
 fn goes_to(world: &World, frame: &Frame) -> anyhow::Result<u16> {
@@ -132,5 +138,74 @@ fn a_full_table_moves_nobody_it_could_not_find_again() -> anyhow::Result<()> {
         };
         assert_eq!(goes_to(&world, &ack)?, expected);
     }
+    Ok(())
+}
+
+/// Planned failovers there and back under a stream of packets. Not one is dropped: each goes to the one that
+/// its word says, and what it says changes by one store.
+#[test]
+fn planned_failovers_under_load_lose_no_packet() -> anyhow::Result<()> {
+    const FLIPS: u32 = 20;
+    const BETWEEN: u64 = 2_000;
+    let Some(world) = World::with_pair("flips")? else {
+        return Ok(());
+    };
+    let (sent, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let stream = scope.spawn(|| -> anyhow::Result<()> {
+            let started = Instant::now();
+            let mut number = 0_u16;
+            while !is_over.load(Ordering::Relaxed) {
+                number = number.wrapping_add(1);
+                let family = Family::BOTH[usize::from(number % 2)];
+                let port = 1024 + number % 100;
+                let frame = match number % 3 {
+                    0 => Frame::syn(family, STEER_PORT),
+                    1 => Frame::ack(family, STEER_PORT),
+                    _ => Frame::udp(family, STEER_PORT),
+                };
+                let verdict = world.verdict(&frame.from(family.client(), port).build()?)?;
+                ensure!(verdict == XDP_REDIRECT, "verdict {verdict}");
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            let millis = u64::try_from(started.elapsed().as_millis())?.max(1);
+            let rate = sent.load(Ordering::Relaxed) * 1000 / millis;
+            println!("{rate} packets a second");
+            Ok(())
+        });
+        let mut flip = |number: u32| -> anyhow::Result<()> {
+            let (from, to) = if number % 2 == 0 {
+                (ACTIVE, STANDBY)
+            } else {
+                (STANDBY, ACTIVE)
+            };
+            // The drain begins, and ends.
+            for (active, standby, epoch, drains) in [
+                (from, to, 2 * number, true),
+                (to, from, 2 * number + 1, false),
+            ] {
+                world.steer(active, standby, EPOCH + epoch, drains)?;
+                let until = sent.load(Ordering::Relaxed) + BETWEEN;
+                while sent.load(Ordering::Relaxed) < until && !stream.is_finished() {
+                    std::thread::yield_now();
+                }
+            }
+            Ok(())
+        };
+        let flipped = (0..FLIPS).try_for_each(&mut flip);
+        is_over.store(true, Ordering::Relaxed);
+        flipped?;
+        match stream.join() {
+            Ok(outcome) => outcome,
+            Err(_) => anyhow::bail!("the stream panicked"),
+        }
+    })?;
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent >= u64::from(FLIPS) * 2 * BETWEEN);
+    let counted = world.reasons()?;
+    let of = |reason| counted.get(&reason).copied().unwrap_or_default();
+    let (stayed, moved) = (of(Reason::Steered), of(Reason::SteeredByDrain));
+    assert_eq!(stayed + moved, sent, "0 lost: {counted:?}");
+    assert!(moved > 0, "{counted:?}");
     Ok(())
 }

@@ -26,6 +26,8 @@ mod program;
 #[cfg(test)]
 mod sctp;
 #[cfg(test)]
+mod segments;
+#[cfg(test)]
 mod vip;
 #[cfg(test)]
 mod world;

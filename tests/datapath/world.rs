@@ -495,6 +495,23 @@ impl World {
         })
     }
 
+    /// Through `lb_xdp`, and nothing but the verdict: reading the counters takes longer than the packet.
+    pub(crate) fn verdict(&self, frame: &[u8]) -> anyhow::Result<u32> {
+        let program: &Xdp = self
+            .ebpf
+            .program(names::PROGRAM_XDP)
+            .context("no program")?
+            .try_into()?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        Ok(program.test_run(options)?.return_value)
+    }
+
+    /// Packets by reason so far.
+    pub(crate) fn reasons(&self) -> anyhow::Result<BTreeMap<Reason, u64>> {
+        self.tables.reasons()
+    }
+
     /// Through `lb_answer`.
     pub(crate) fn answer(&self, frame: &[u8]) -> anyhow::Result<Outcome> {
         self.run(frame, |ebpf, options| {
