@@ -13,6 +13,7 @@ mod run;
 mod sandbox;
 mod setup;
 mod shell;
+mod soak;
 mod tidy;
 mod upgrade;
 
@@ -45,6 +46,8 @@ enum Command {
     Tidy,
     /// Replace an earlier commit's servers and agent by this tree's, under load.
     UpgradeTest(upgrade::UpgradeArgs),
+    /// One amphora under mixed load while its configuration changes every second.
+    Soak(soak::SoakArgs),
     /// Benchmarks: `api`, `l4`, `l7`.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),
         Command::UpgradeTest(args) => upgrade::upgrade_test(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Bench(which) => bench::bench(&which),
     };
     match result {

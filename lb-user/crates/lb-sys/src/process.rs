@@ -155,7 +155,16 @@ fn bind_file(source: &Path, target: &Path, read_only: bool) -> Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).doing(doing)?;
     }
-    File::create(target).doing(doing)?;
+    // Without opening it: a child that another thread forks right now would keep it open for writing,
+    // and the root could not be made read-only.
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        target,
+        rustix::fs::FileType::RegularFile,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .doing(doing)?;
     rustix::mount::mount_bind(source, target).doing(doing)?;
     if read_only {
         let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use anyhow::Context as _;
 use lb_common::heartbeat::is_dead;
 use lb_sys::{clock::monotonic_ns, heartbeat::HeartbeatReader};
 
@@ -39,7 +40,7 @@ async fn takeovers_under_load_cost_no_request_and_no_heartbeat() -> anyhow::Resu
     rig.serve(&[member.address]).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let loads: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(load(rig.at(PORT), Arc::clone(&stop))))
+        .map(|_| lb_telemetry::task::spawn("load", load(rig.at(PORT), Arc::clone(&stop))))
         .collect();
     let gaps = Arc::new(AtomicU64::new(0));
     let watch = {
@@ -67,7 +68,7 @@ async fn takeovers_under_load_cost_no_request_and_no_heartbeat() -> anyhow::Resu
     stop.store(true, Ordering::Relaxed);
     let mut requests = 0;
     for load in loads {
-        requests += load.await??;
+        requests += load.await?.context("panicked")??;
     }
     watch.join().map_err(|_panic| anyhow::anyhow!("watch"))?;
     assert!(requests > 0);
