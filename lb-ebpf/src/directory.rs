@@ -3,7 +3,8 @@
 //!
 //! What was found is good as long as `Config::generation` is what it was before the search: whoever writes
 //! to one of those maps raises it afterwards. What is in `LISTENERS` is not kept here. Only ports of
-//! enabled VIPs are, and addresses that are nobody's; of two that want one place the last has it.
+//! enabled VIPs are, addresses that NAT has towards members, and such as are nobody's; of two that want
+//! one place the last has it.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use lb_common::{
@@ -21,8 +22,8 @@ use crate::{
 
 /// Places for services of one CPU, a power of two.
 pub(crate) const PLACES: usize = 256;
-/// And for addresses that are not ours, a power of two.
-const STRANGERS: usize = 64;
+/// And for other addresses, a power of two.
+const OTHERS: usize = 64;
 /// Any odd number with bits everywhere.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -45,21 +46,29 @@ pub(crate) struct Service {
 
 const _: () = assert!(size_of::<Service>() == 64);
 
-/// An address that is not ours.
+/// An address that is not ours, or ([`Other::is_source`]) one that NAT has towards members.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Stranger {
+pub(crate) struct Other {
     dst: [u64; 2],
     ifindex: u32,
     generation: u32,
+    pub(crate) segment: u32,
+    /// Index of the address in `ADDRESS_RECORDS`.
+    pub(crate) address: u32,
+    pub(crate) may_return: bool,
+    is_source: bool,
+    _pad: [u8; 6],
 }
+
+const _: () = assert!(size_of::<Other>() == 40);
 
 /// `SERVICES`.
 #[repr(C)]
 pub(crate) struct Services {
     services: [Service; PLACES],
     /// Of their own, so that what is not ours pushes out nothing that is.
-    strangers: [Stranger; STRANGERS],
+    others: [Other; OTHERS],
     clock: Clock,
 }
 
@@ -99,18 +108,22 @@ fn place(all: *mut Services, (first, second): (u64, u64), asked: u64) -> *mut Se
 }
 
 #[inline(always)]
-fn stranger(all: *mut Services, (first, second): (u64, u64)) -> *mut Stranger {
+fn other(all: *mut Services, (first, second): (u64, u64)) -> *mut Other {
     // The highest six bits.
     let at = (first ^ second).wrapping_mul(SPREAD) >> 58;
-    // SAFETY: below `STRANGERS`.
-    unsafe {
-        (&raw mut (*all).strangers)
-            .cast::<Stranger>()
-            .add(at as usize)
-    }
+    // SAFETY: below `OTHERS`.
+    unsafe { (&raw mut (*all).others).cast::<Other>().add(at as usize) }
 }
 
-/// The service that a packet is for; else a verdict, or [`LONG_WAY`].
+/// What a packet is for when it is no service.
+pub(crate) enum Miss {
+    /// A verdict, or [`LONG_WAY`].
+    Verdict(u32),
+    /// An address of NAT's: it is a member's.
+    Source(&'static Other),
+}
+
+/// The service that a packet is for.
 #[inline(always)]
 pub(crate) fn find(
     config: &Config,
@@ -118,11 +131,11 @@ pub(crate) fn find(
     dst: &Addr,
     protocol: u8,
     port: Be16,
-) -> Result<(&'static Service, *mut Clock), u32> {
+) -> Result<(&'static Service, *mut Clock), Miss> {
     let (first, second) = dst.words();
     let port = u16::from_ne_bytes(port.0) as u64;
     let asked = (ifindex as u64) << 32 | (protocol as u64) << 16 | port;
-    let services = SERVICES.get_ptr_mut(0).ok_or(LONG_WAY)?;
+    let services = SERVICES.get_ptr_mut(0).ok_or(Miss::Verdict(LONG_WAY))?;
     let service = place(services, (first, second), asked);
     // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
     let service = unsafe { &*service };
@@ -132,17 +145,21 @@ pub(crate) fn find(
         && service.generation == config.generation;
     if !is_known {
         // SAFETY: as above.
-        let stranger = unsafe { &*stranger(services, (first, second)) };
-        if stranger.dst[1] == second
-            && stranger.ifindex == ifindex
-            && stranger.dst[0] == first
-            && stranger.generation == config.generation
+        let other = unsafe { &*other(services, (first, second)) };
+        if other.dst[1] == second
+            && other.ifindex == ifindex
+            && other.dst[0] == first
+            && other.generation == config.generation
         {
-            return Err(Verdict::of(Reason::NotOurs).0);
+            return Err(if other.is_source {
+                Miss::Source(other)
+            } else {
+                Miss::Verdict(Verdict::of(Reason::NotOurs).0)
+            });
         }
         let learnt = lb_learn(first, second, asked);
         if learnt != LEARNT {
-            return Err(learnt);
+            return Err(Miss::Verdict(learnt));
         }
     }
     // SAFETY: a field of a live map value.
@@ -174,14 +191,28 @@ fn learn(dst: &Addr, asked: u64) -> Option<u32> {
     }
     let segment = word as u32;
     let all = SERVICES.get_ptr_mut(0)?;
-    let Some((record, address)) = address::find(config.hash_seed, segment, dst) else {
-        let stranger = stranger(all, dst.words());
+    let found = address::find(config.hash_seed, segment, dst);
+    let is_source = match found {
+        Some((record, _)) => record.kind == address_kind::SNAT,
+        None => false,
+    };
+    if found.is_none() || is_source {
+        let other = other(all, dst.words());
         // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
         unsafe {
-            (*stranger).dst = [dst.words().0, dst.words().1];
-            (*stranger).ifindex = (asked >> 32) as u32;
-            (*stranger).generation = generation;
+            (*other).dst = [dst.words().0, dst.words().1];
+            (*other).ifindex = (asked >> 32) as u32;
+            (*other).generation = generation;
+            (*other).segment = segment;
+            (*other).address = match found {
+                Some((_, address)) => address,
+                None => 0,
+            };
+            (*other).may_return = word & SEGMENT_TX != 0;
+            (*other).is_source = is_source;
         }
+    }
+    let Some((record, address)) = found else {
         return Some(Verdict::of(Reason::NotOurs).0);
     };
     if record.kind != address_kind::VIP || record.flags & vip_flags::ENABLED == 0 {

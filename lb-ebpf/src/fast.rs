@@ -25,7 +25,7 @@ use lb_common::{
 
 use crate::{
     balance::{OUTER_V4, OUTER_V6, Seek},
-    directory::{self, Clock, Service},
+    directory::{self, Clock, Miss, Other, Service},
     dsr::{self, Inner},
     flow::{self, Found},
     frame::{Frame, Mac, Ptr},
@@ -234,7 +234,8 @@ fn follow<const V6: bool>(ctx: &XdpContext, frame: Frame, plain: &Plain) -> Opti
     );
     let (service, clock) = match found {
         Ok(found) => found,
-        Err(verdict) => return Some(Verdict(verdict)),
+        Err(Miss::Verdict(verdict)) => return Some(Verdict(verdict)),
+        Err(Miss::Source(other)) => return from_member::<V6>(plain, ifindex, other),
     };
     let index = service.listener;
     let listener = LISTENERS.get(index)?;
@@ -382,6 +383,27 @@ fn to_member<const V6: bool>(
     }
     stats::count_member_in(member, transport.bytes);
     Some(verdict)
+}
+
+/// Leaves what a member answers where it is turned round.
+#[inline(always)]
+fn from_member<const V6: bool>(plain: &Plain, ifindex: u32, to: &Other) -> Option<Verdict> {
+    if !plain.has_honest_ends(V6) {
+        return None;
+    }
+    let way = Way {
+        ifindex,
+        segment: to.segment,
+        address: to.address,
+        may_return: to.may_return,
+    };
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
+    unsafe {
+        plain.describe(&raw mut (*scratch).packet, &way, V6);
+        (*scratch).transport = plain.transport;
+    }
+    Some(Verdict::postponed(Todo::Reverse))
 }
 
 /// Leaves a packet of no known flow where a flow is opened.

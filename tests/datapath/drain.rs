@@ -1,12 +1,10 @@
 //! A planned failover: new conversations move, the others end where they are.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Instant,
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::ensure;
 use lb_common::{packet::tcp_flags, reason::Reason};
+use lb_sys::clock;
 
 use super::{
     frames::{Family, Frame, with_macs},
@@ -153,7 +151,7 @@ fn planned_failovers_under_load_lose_no_packet() -> anyhow::Result<()> {
     let (sent, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let stream = scope.spawn(|| -> anyhow::Result<()> {
-            let started = Instant::now();
+            let started = clock::monotonic_ns();
             let mut number = 0_u16;
             while !is_over.load(Ordering::Relaxed) {
                 number = number.wrapping_add(1);
@@ -168,13 +166,13 @@ fn planned_failovers_under_load_lose_no_packet() -> anyhow::Result<()> {
                 ensure!(verdict == XDP_REDIRECT, "verdict {verdict}");
                 sent.fetch_add(1, Ordering::Relaxed);
             }
-            let millis = u64::try_from(started.elapsed().as_millis())?.max(1);
-            let rate = sent.load(Ordering::Relaxed) * 1000 / millis;
+            let millis = (clock::monotonic_ns() - started) / 1_000_000;
+            let rate = sent.load(Ordering::Relaxed) * 1000 / millis.max(1);
             println!("{rate} packets a second");
             Ok(())
         });
         let mut flip = |number: u32| -> anyhow::Result<()> {
-            let (from, to) = if number % 2 == 0 {
+            let (from, to) = if number.is_multiple_of(2) {
                 (ACTIVE, STANDBY)
             } else {
                 (STANDBY, ACTIVE)
