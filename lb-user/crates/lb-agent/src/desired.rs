@@ -2,8 +2,10 @@
 //! brings every load balancer up after a reboot.
 //!
 //! Specs hold private keys: they are encrypted with a key of this host ([`crate::seal`]). All files
-//! have mode 0600 in a directory of mode 0700. Written whole to a new file, synced, renamed: a crash
-//! leaves the old or the new.
+//! have mode 0600 in a directory of mode 0700. Written whole to a new file and renamed: a killed
+//! agent leaves the old or the new. What must survive a power failure too is synced; what is about
+//! maps and processes is not, for these do not survive it either, and whoever waits for a new load
+//! balancer would wait for the disk.
 
 use std::{
     collections::BTreeMap,
@@ -74,14 +76,30 @@ impl Disk {
         Ok(specs)
     }
 
-    /// Keeps a spec.
+    /// Keeps a spec: from here on an agent that is started again finds it.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn put_spec(&self, spec: &LoadBalancerSpec) -> Result<()> {
         let path = self.spec_path(spec.id);
         let sealed = self.key.seal(&path, to_json(&path, spec)?)?;
-        write_private(&path, &sealed)
+        // What replaces nothing is not waited for here: [`Disk::sync_spec`] does.
+        write(&path, &sealed, path.exists())
+    }
+
+    /// Waits until a spec is kept whatever happens, a power failure too.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync_spec(&self, id: LoadBalancerId) -> Result<()> {
+        let path = self.spec_path(id);
+        let synced = File::open(&path).and_then(|file| file.sync_all());
+        let synced = synced.and_then(|()| sync_parent(&path));
+        synced.map_err(|source| Error::File {
+            doing: "keep",
+            path,
+            source,
+        })
     }
 
     /// Forgets a spec, and what was done for it.
@@ -107,7 +125,7 @@ impl Disk {
     /// When it cannot be written.
     pub fn put_health(&self, id: LoadBalancerId, health: &Health) -> Result<()> {
         let list: Vec<_> = health.iter().collect();
-        write_json(&self.health_path(id), &list)
+        write_json_for_now(&self.health_path(id), &list)
     }
 
     /// How many planned failovers were carried out.
@@ -121,7 +139,8 @@ impl Disk {
     /// # Errors
     /// When it cannot be written.
     pub fn put_failovers(&self, id: LoadBalancerId, count: u64) -> Result<()> {
-        write_json(&self.failover_path(id), &count)
+        // A boot starts every amphora anew, which is what a planned failover is about.
+        write_json_for_now(&self.failover_path(id), &count)
     }
 
     /// Counters of amphora processes that ended.
@@ -149,12 +168,12 @@ impl Disk {
         read(&self.dir.join("allocations.json"))
     }
 
-    /// Keeps who has which place in the maps.
+    /// Keeps who has which place in the maps, as long as there are these maps: until the next boot.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn put_allocations(&self, allocations: &Allocations) -> Result<()> {
-        write_json(&self.dir.join("allocations.json"), allocations)
+        write_json_for_now(&self.dir.join("allocations.json"), allocations)
     }
 
     /// Where switches are noted as they were found.
@@ -198,6 +217,11 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_private(path, &to_json(path, value)?)
 }
 
+/// The same for what is of no use after the next boot: it does not wait for the disk.
+pub(crate) fn write_json_for_now<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write(path, &to_json(path, value)?, false)
+}
+
 fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -226,6 +250,10 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
 
 /// Replaces a file as a whole, readable by its owner only; it survives a power failure.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write(path, bytes, true)
+}
+
+fn write(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     let failed = |source| Error::File {
         doing: "write",
         path: path.to_owned(),
@@ -242,12 +270,19 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
         .open(&new)
         .map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    if durable {
+        file.sync_all().map_err(failed)?;
+    }
     fs::rename(&new, path).map_err(failed)?;
+    if durable {
+        sync_parent(path).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(dir) => File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(failed),
+        Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
     }
 }

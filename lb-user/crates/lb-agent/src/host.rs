@@ -251,8 +251,15 @@ fn places(allocations: &Allocations, spec: &LoadBalancerSpec) -> Result<Places> 
 
 /// Those on disk, if they are of the maps that are there.
 fn load_allocations(disk: &Disk, datapath: &Datapath) -> Result<Allocations> {
-    let stored = disk.allocations()?;
     let seed = datapath.hash_seed()?;
+    let stored = match disk.allocations() {
+        // Maps that were just made hold nothing that could be mixed up: the host was restarted.
+        Err(error) if seed.is_none() => {
+            tracing::warn!(%error, "places are given anew");
+            None
+        }
+        other => other?,
+    };
     match stored {
         Some(stored) if seed.is_none_or(|seed| seed == stored.hash_seed()) => Ok(stored),
         // Other places than the maps have: everything is written anew.

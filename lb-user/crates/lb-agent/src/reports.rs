@@ -64,12 +64,20 @@ impl Reports {
                 old.report.listeners.clone_from(&told.report.listeners);
                 old.epoch == told.epoch && old.report == told.report
             });
+            // One that has not been applied yet has nothing to tell that cannot wait for the next
+            // regular report: what would be told on the way keeps what is waited for from being told.
+            let begins = told.report.applied_generation == 0
+                && told.report.error.is_none()
+                && told.report.failed_listeners.is_empty();
             inner.reports.insert(id, told);
             if same {
                 return;
             }
-            inner.dirty.insert(id);
             self.write_status(&inner);
+            if begins {
+                return;
+            }
+            inner.dirty.insert(id);
         }
         self.changed.notify_one();
     }

@@ -112,6 +112,9 @@ async fn run(
     health: Health,
     own: &mpsc::UnboundedSender<Input>,
 ) -> Result<Outcome> {
+    // Beside everything else: it waits for the disk.
+    let (kept, id) = (Arc::clone(host), spec.id);
+    let kept = tokio::task::spawn_blocking(move || kept.disk.sync_spec(id));
     let networks = networks(host, spec, &present, &old).await?;
     host.apply_addresses(spec).await?;
     let veths = networks.iter();
@@ -125,6 +128,8 @@ async fn run(
         tracing::debug!("a carrier ended before its job");
     }
     let places = host.apply_maps(spec, &veths, &health).await?;
+    kept.await
+        .map_err(|error| Error::Other(error.to_string()))??;
     Ok(Outcome::Mapped(spec.generation, places, health))
 }
 

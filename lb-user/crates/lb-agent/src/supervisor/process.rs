@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentConfig, Result,
-    desired::{read, remove, write_json},
+    desired::{read, remove, write_json_for_now},
     edge::netns_name,
 };
 
@@ -173,7 +173,7 @@ pub(crate) fn record(files: &Files, pid: u32) -> Result<()> {
         start_time,
         boot: boot_id(),
     };
-    write_json(&files.record(), &record)
+    write_json_for_now(&files.record(), &record)
 }
 
 /// Whether a process runs another binary than `binary`, as it is now; `false` where that cannot be
