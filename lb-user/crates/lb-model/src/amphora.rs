@@ -159,6 +159,11 @@ pub enum Handed {
         /// Where it listens.
         address: SocketAddr,
     },
+    /// A UDP socket of a listener.
+    Datagrams {
+        /// Where it listens.
+        address: SocketAddr,
+    },
 }
 
 /// Which members clients are kept on (SOURCE_IP and APP_COOKIE persistence), or a part of it.

@@ -6,7 +6,9 @@ use lb_model::enums::ListenerProtocol;
 use tokio::{net::TcpStream, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{connection, counters::OpenConnection, tcp, view::ListenerView, worker::Worker};
+use crate::{
+    connection, counters::OpenConnection, listen::Endpoint, tcp, view::ListenerView, worker::Worker,
+};
 
 /// Pause when the process has no descriptor left for a connection that is waiting.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(10);
@@ -27,7 +29,7 @@ pub(crate) async fn run(
         }
     };
     let mut acceptor = Acceptor {
-        listener: worker.view().at(address),
+        listener: worker.view().at(endpoint(address)),
         worker,
         address,
         held: None,
@@ -84,7 +86,11 @@ impl Acceptor {
 
     /// The listener as it is now, or as it last was.
     fn listener(&mut self) -> Option<Rc<ListenerView>> {
-        self.listener = self.worker.view().at(self.address).or(self.listener.take());
+        self.listener = self
+            .worker
+            .view()
+            .at(endpoint(self.address))
+            .or(self.listener.take());
         self.listener.clone()
     }
 
@@ -144,6 +150,13 @@ impl Acceptor {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+const fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint {
+        address,
+        datagrams: false,
     }
 }
 

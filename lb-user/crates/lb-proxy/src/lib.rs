@@ -1,5 +1,5 @@
-//! The amphora: one process that serves one load balancer's HTTP and TERMINATED_HTTPS listeners and
-//! probes its members.
+//! The amphora: one process that serves those of one load balancer's listeners that XDP does
+//! not, and probes its members.
 //!
 //! What: [`run`] takes the control socket its supervisor made, serves whatever the newest
 //! [`lb_model::amphora::AmphoraConfig`] says, and tells what it observes.
@@ -7,8 +7,6 @@
 //! Invariants: a change of configuration cuts no connection; a listening socket that stays in the
 //! configuration is never closed, nor when a new process takes over; nothing is locked or shared between workers on the request path;
 //! no head reaches a member that the strict gate has not read byte for byte.
-//!
-//! Left out for now: UDP proxying. The API refuses what needs what is not there.
 
 mod accept;
 mod balance;
@@ -35,7 +33,9 @@ mod request;
 mod state;
 mod takeover;
 mod tcp;
+mod tie;
 mod tls;
+mod udp;
 mod upstream;
 mod view;
 mod worker;

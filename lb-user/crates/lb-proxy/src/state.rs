@@ -3,8 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    net::{SocketAddr, TcpListener},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +21,7 @@ use tokio::{
 use crate::{
     config::{self, Compiled, Snapshot, TlsCache},
     counters::{Connections, Metrics},
-    listen,
+    listen::{self, Endpoint, Listening},
     log::{Dropped, Log, Target},
     persistence::{self, Book, Learned},
     takeover::{Inheritance, Stays},
@@ -48,14 +47,14 @@ pub(crate) struct State {
     tls: TlsCache,
     /// With a second handle on each socket, for a successor. Dropped before a worker is told to
     /// close: a socket that nobody accepts from must not be open.
-    listening: HashMap<SocketAddr, Vec<OwnedFd>>,
+    listening: HashMap<Endpoint, Vec<OwnedFd>>,
     generation: u64,
     config: Option<Box<AmphoraConfig>>,
     draining: bool,
     /// Of SCTP monitors, for a successor.
     sctp: Vec<OwnedFd>,
     /// Sockets of the amphora we succeed, until they are used.
-    inherited: HashMap<SocketAddr, Vec<TcpListener>>,
+    inherited: HashMap<Endpoint, Vec<OwnedFd>>,
     /// What that amphora knew of members.
     health: HashMap<(PoolId, MemberId), bool>,
     /// What is still with it.
@@ -63,7 +62,7 @@ pub(crate) struct State {
 }
 
 /// One worker's part of the sockets to open.
-type Sockets = Vec<(SocketAddr, TcpListener)>;
+type Sockets = Vec<(Endpoint, Listening)>;
 
 impl State {
     pub(crate) fn new(
@@ -175,8 +174,8 @@ impl State {
     pub(crate) async fn inherit(&mut self, inheritance: &mut Inheritance) {
         self.health = inheritance.health();
         self.stays = inheritance.stays.clone();
-        for (address, socket) in inheritance.sockets.drain(..) {
-            self.inherited.entry(address).or_default().push(socket);
+        for (endpoint, socket) in inheritance.sockets.drain(..) {
+            self.inherited.entry(endpoint).or_default().push(socket);
         }
         if inheritance.draining {
             self.obey(ToAmphora::Drain { draining: true }).await;
@@ -211,9 +210,14 @@ impl State {
         for socket in &self.sctp {
             all.push((Handed::Sctp, socket.try_clone()?));
         }
-        for (&address, sockets) in &self.listening {
+        for (&Endpoint { address, datagrams }, sockets) in &self.listening {
             for socket in sockets {
-                all.push((Handed::Listener { address }, socket.try_clone()?));
+                let handed = if datagrams {
+                    Handed::Datagrams { address }
+                } else {
+                    Handed::Listener { address }
+                };
+                all.push((handed, socket.try_clone()?));
             }
         }
         let (handed, descriptors) = all.into_iter().unzip();
@@ -352,21 +356,21 @@ impl State {
     ) -> Vec<Sockets> {
         let mut open: Vec<Sockets> = self.workers.iter().map(|_| Sockets::new()).collect();
         snapshot.listeners.retain(|listener| {
-            let missing = listener
-                .addresses
+            let endpoints: Vec<_> = listener.endpoints().collect();
+            let missing = endpoints
                 .iter()
-                .filter(|address| !self.listening.contains_key(*address));
-            for &address in missing {
-                let inherited = self.inherited.remove(&address).unwrap_or_default();
-                if let Err(error) = share_out(address, inherited, &mut open) {
+                .filter(|it| !self.listening.contains_key(*it));
+            for &endpoint in missing {
+                let inherited = self.inherited.remove(&endpoint).unwrap_or_default();
+                if let Err(error) = share_out(endpoint, inherited, &mut open) {
                     failures.push(ListenerFailure {
                         listener_id: listener.id,
-                        reason: format!("cannot listen on {address}: {error}"),
+                        reason: format!("cannot listen on {}: {error}", endpoint.address),
                         permanent: false,
                     });
                     // Without this listener its other sockets have no use.
                     for worker in &mut open {
-                        worker.retain(|(opened, _)| !listener.addresses.contains(opened));
+                        worker.retain(|(opened, _)| !endpoints.contains(opened));
                     }
                     return false;
                 }
@@ -378,24 +382,27 @@ impl State {
 
     /// Hands the snapshot to every worker and waits until all serve it.
     async fn apply(&mut self, snapshot: Snapshot, open: Vec<Sockets>) -> bool {
-        let wanted: HashSet<SocketAddr> = snapshot
+        let wanted: HashSet<Endpoint> = snapshot
             .listeners
             .iter()
-            .flat_map(|listener| listener.addresses.iter().copied())
+            .flat_map(|listener| listener.endpoints())
             .collect();
         self.metrics = Arc::new(self.metrics.next(&snapshot, self.workers.len()));
         self.ties.keep(&snapshot.tables());
-        let is_wanted = |address: &SocketAddr| wanted.contains(address);
+        let is_wanted = |endpoint: &Endpoint| wanted.contains(endpoint);
         let listening = self.listening.keys().copied();
         let close: Vec<_> = listening.filter(|it| !is_wanted(it)).collect();
-        self.listening.retain(|address, _| is_wanted(address));
-        for address in wanted {
-            self.listening.entry(address).or_default();
+        self.listening.retain(|endpoint, _| is_wanted(endpoint));
+        for endpoint in wanted {
+            self.listening.entry(endpoint).or_default();
         }
-        for (address, socket) in open.iter().flatten() {
-            match socket.as_fd().try_clone_to_owned() {
-                Ok(copy) => self.listening.entry(*address).or_default().push(copy),
-                Err(error) => tracing::warn!(%address, %error, "a successor will not get it"),
+        for (endpoint, socket) in open.iter().flatten() {
+            match socket.copy() {
+                Ok(copy) => self.listening.entry(*endpoint).or_default().push(copy),
+                Err(error) => {
+                    let address = endpoint.address;
+                    tracing::warn!(%address, %error, "a successor will not get it");
+                }
             }
         }
         let snapshot = Arc::new(snapshot);
@@ -423,19 +430,19 @@ impl State {
 
 /// Gives each worker its part of `inherited`, and one of its own to those that got none.
 fn share_out(
-    address: SocketAddr,
-    inherited: Vec<TcpListener>,
+    endpoint: Endpoint,
+    inherited: Vec<OwnedFd>,
     workers: &mut [Sockets],
 ) -> io::Result<()> {
     let all = workers.len();
     for (index, socket) in inherited.into_iter().enumerate() {
         if let Some(worker) = workers.get_mut(index % all) {
-            worker.push((address, socket));
+            worker.push((endpoint, Listening::inherit(endpoint, socket)));
         }
     }
     for worker in workers {
-        if !worker.iter().any(|(own, _)| *own == address) {
-            worker.push((address, listen::open(address)?));
+        if !worker.iter().any(|(own, _)| *own == endpoint) {
+            worker.push((endpoint, listen::open(endpoint)?));
         }
     }
     Ok(())

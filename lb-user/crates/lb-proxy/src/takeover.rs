@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     io::{self, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     num::NonZeroUsize,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     time::Duration,
@@ -27,7 +27,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{AmphoraArgs, Error, control::frame};
+use crate::{AmphoraArgs, Error, control::frame, listen::Endpoint};
 
 /// The old process answers within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub struct Inheritance {
     pub(crate) config: Option<Box<AmphoraConfig>>,
     pub(crate) draining: bool,
     pub(crate) ties: Vec<TieTable>,
-    pub(crate) sockets: Vec<(SocketAddr, TcpListener)>,
+    pub(crate) sockets: Vec<(Endpoint, OwnedFd)>,
     pub(crate) members: Vec<MemberReport>,
     pub(crate) stays: Stays,
 }
@@ -131,7 +131,12 @@ fn ask(mut stream: StdUnixStream, workers: NonZeroUsize) -> io::Result<AmphoraAr
                 Handed::Control => control = Some(descriptor),
                 Handed::Heartbeat => heartbeat = Some(descriptor),
                 Handed::Sctp => sctp.push(descriptor),
-                Handed::Listener { address } => sockets.push((address, descriptor.into())),
+                Handed::Listener { address } => {
+                    sockets.push((endpoint(address, false), descriptor))
+                }
+                Handed::Datagrams { address } => {
+                    sockets.push((endpoint(address, true), descriptor))
+                }
             }
         }
         let control = control.ok_or_else(|| io::Error::other("no control socket"))?;
@@ -154,6 +159,10 @@ fn ask(mut stream: StdUnixStream, workers: NonZeroUsize) -> io::Result<AmphoraAr
             ..AmphoraArgs::new(control, workers)
         });
     }
+}
+
+const fn endpoint(address: SocketAddr, datagrams: bool) -> Endpoint {
+    Endpoint { address, datagrams }
 }
 
 /// What was read and is not understood yet.

@@ -15,6 +15,7 @@ use crate::{
     balance::{Balance, Load},
     config::{ListenerConfig, PoolConfig, Snapshot},
     counters::{ListenerCounters, ListenerMetrics, Metrics, PoolCounters, PoolMetrics, Room},
+    listen::Endpoint,
     persistence::{Learned, Ties},
     upstream::Key,
 };
@@ -23,7 +24,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct View {
     listeners: HashMap<ListenerId, Rc<ListenerView>>,
-    by_address: HashMap<SocketAddr, Rc<ListenerView>>,
+    by_endpoint: HashMap<Endpoint, Rc<ListenerView>>,
     /// Where connections to members may be kept open.
     pub(crate) upstreams: HashSet<Key>,
     /// Of everything, for those who ask this worker.
@@ -71,8 +72,8 @@ impl View {
             let listener =
                 ListenerView::new(config, snapshot, metrics, worker, last.map(|it| &**it));
             let listener = Rc::new(listener);
-            for address in &config.addresses {
-                view.by_address.insert(*address, Rc::clone(&listener));
+            for endpoint in config.endpoints() {
+                view.by_endpoint.insert(endpoint, Rc::clone(&listener));
             }
             view.listeners.insert(config.id, listener);
         }
@@ -89,8 +90,8 @@ impl View {
         self.listeners.get(&id).cloned()
     }
 
-    pub(crate) fn at(&self, address: SocketAddr) -> Option<Rc<ListenerView>> {
-        self.by_address.get(&address).cloned()
+    pub(crate) fn at(&self, endpoint: Endpoint) -> Option<Rc<ListenerView>> {
+        self.by_endpoint.get(&endpoint).cloned()
     }
 
     /// Limits may have changed: whoever waits for room looks again.

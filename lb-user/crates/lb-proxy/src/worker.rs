@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::Arc,
     thread,
@@ -24,10 +23,11 @@ use crate::{
     counters::{Connections, Metrics},
     heartbeat::Pulse,
     l7::Scratch,
+    listen::{Endpoint, Listening},
     log,
     persistence::Learned,
     tcp::Pipes,
-    tls,
+    tls, udp,
     upstream::IdleConnections,
     view::View,
 };
@@ -48,8 +48,8 @@ pub(crate) enum Order {
     Apply {
         snapshot: Arc<Snapshot>,
         metrics: Arc<Metrics>,
-        open: Vec<(SocketAddr, TcpListener)>,
-        close: Vec<SocketAddr>,
+        open: Vec<(Endpoint, Listening)>,
+        close: Vec<Endpoint>,
         done: oneshot::Sender<()>,
     },
     /// Ties that others have made.
@@ -162,8 +162,8 @@ impl Drop for Ended {
     }
 }
 
-/// Ends the accepting on an address.
-type Acceptors = HashMap<SocketAddr, CancellationToken>;
+/// Ends the accepting on an endpoint.
+type Acceptors = HashMap<Endpoint, CancellationToken>;
 
 async fn serve(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Order>) {
     let mut acceptors = Acceptors::new();
@@ -225,16 +225,25 @@ fn apply(worker: &Rc<Worker>, acceptors: &mut Acceptors, order: Order) {
     };
     let view = Rc::new(View::new(&snapshot, &metrics, worker.index, &worker.view()));
     *worker.view.borrow_mut() = Rc::clone(&view);
-    for address in close {
-        if let Some(acceptor) = acceptors.remove(&address) {
+    for endpoint in close {
+        if let Some(acceptor) = acceptors.remove(&endpoint) {
             acceptor.cancel();
         }
     }
-    for (address, socket) in open {
+    for (endpoint, socket) in open {
         // There may be several sockets of an address, of an amphora that had more workers.
-        let closing = acceptors.entry(address).or_default().clone();
-        let accepting = accept::run(Rc::clone(worker), address, socket, closing);
-        lb_telemetry::task::spawn_local("accept", accepting);
+        let closing = acceptors.entry(endpoint).or_default().clone();
+        let (worker, address) = (Rc::clone(worker), endpoint.address);
+        match socket {
+            Listening::Stream(socket) => {
+                let accepting = accept::run(worker, address, socket, closing);
+                lb_telemetry::task::spawn_local("accept", accepting);
+            }
+            Listening::Datagram(socket) => {
+                let serving = udp::run(worker, address, socket, closing);
+                lb_telemetry::task::spawn_local("datagrams", serving);
+            }
+        }
     }
     worker.log.set(view.snapshot.log.as_ref());
     worker.idle.sweep(&view.upstreams);

@@ -202,15 +202,16 @@ fn listener_config(
     before: Option<&Made>,
 ) -> Result<(ListenerConfig, Option<Made>), Unserved> {
     let tls = match spec.protocol {
-        ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Https => None,
+        ListenerProtocol::Http
+        | ListenerProtocol::Tcp
+        | ListenerProtocol::Https
+        | ListenerProtocol::Udp => None,
         ListenerProtocol::Prometheus if spec.default_certificate.is_none() => None,
         ListenerProtocol::TerminatedHttps | ListenerProtocol::Prometheus => {
             let certificates = &load_balancer.certificates;
             Some(tls::server_config(spec, certificates, seed, before)?)
         }
-        ListenerProtocol::Udp | ListenerProtocol::Sctp => {
-            return Err(Unserved::Protocol(spec.protocol));
-        }
+        ListenerProtocol::Sctp => return Err(Unserved::Protocol(spec.protocol)),
     };
     let mut ranked: Vec<(&L7Policy, Action)> = spec
         .l7policies

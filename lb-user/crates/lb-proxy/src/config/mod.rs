@@ -16,7 +16,7 @@ use std::{
 
 use http::HeaderValue;
 use lb_model::{
-    enums::{LbAlgorithm, ListenerProtocol, PoolProtocol},
+    enums::{L4Protocol, LbAlgorithm, ListenerProtocol, PoolProtocol},
     id::{ListenerId, MemberId, PoolId},
 };
 use lb_probe::health::MemberHealth;
@@ -27,7 +27,7 @@ pub(crate) use insert::Insert;
 
 pub(crate) use crate::persistence::Persistence;
 
-use crate::{l7::Engine, log::Log, persistence::Place, tls::MemberTls};
+use crate::{l7::Engine, listen::Endpoint, log::Log, persistence::Place, tls::MemberTls};
 
 /// Everything one amphora serves.
 #[derive(Debug, Default)]
@@ -80,6 +80,13 @@ pub(crate) struct ListenerConfig {
 }
 
 impl ListenerConfig {
+    /// Where it listens.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        let datagrams = self.protocol.l4() == L4Protocol::Udp;
+        let addresses = self.addresses.iter();
+        addresses.map(move |&address| Endpoint { address, datagrams })
+    }
+
     /// Every pool it may send to, each once.
     pub(crate) fn pools(&self) -> impl Iterator<Item = PoolId> {
         let by_policy = self.actions.iter().filter_map(|action| match action {

@@ -26,7 +26,7 @@ use crate::{
     counters::OpenConnection,
     headers::Ends,
     log::Line,
-    persistence::{Learned, Persistence},
+    tie::Tie,
     tls::MemberTls,
     upstream::{
         Cookie,
@@ -150,18 +150,10 @@ async fn reach(
     pool: &PoolView,
     ends: Ends,
 ) -> Option<(Up, Busy)> {
-    let source = match &pool.config.persistence {
-        Persistence::SourceIp(source) => Some(source),
-        Persistence::None | Persistence::HttpCookie | Persistence::AppCookie { .. } => None,
-    };
-    let key = source.map(|source| source.key(ends.client));
-    let tied = key.zip(source).and_then(|(key, source)| {
-        let member = pool.ties().borrow_mut().find(&key, source.timeout)?;
-        pool.tied(member)
-    });
+    let tied = Tie::of(pool, ends.client);
     let mut tried = Vec::new();
     while tried.len() <= REDISPATCHES {
-        let tie = tied.filter(|_| tried.is_empty());
+        let tie = tied.member.filter(|_| tried.is_empty());
         let Some(index) = tie.or_else(|| pool.next(ends.client, &tried)) else {
             break;
         };
@@ -177,15 +169,8 @@ async fn reach(
         match connect(&pool.config, member, ends, listener.config.connect_timeout).await {
             Ok(stream) => {
                 counters.connect_time.note(begun.elapsed());
-                if let Some(key) = key.filter(|_| tie.is_none())
-                    && pool.ties().borrow_mut().learn(&key, member.id)
-                {
-                    worker.tell(Learned {
-                        place: (listener.config.id, pool.config.id),
-                        key: key.into(),
-                        member: member.id,
-                        worker: Some(worker.index),
-                    });
+                if tie.is_none() {
+                    tied.make(worker, listener, pool, member.id);
                 }
                 return Some((stream, busy));
             }

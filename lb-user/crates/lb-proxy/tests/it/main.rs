@@ -18,3 +18,4 @@ mod serving;
 mod takeover;
 mod tcp;
 mod tls;
+mod udp;
