@@ -8,6 +8,7 @@ mod build;
 mod build_ebpf;
 mod cargo;
 mod ci;
+mod fuzz;
 mod openstack;
 mod run;
 mod sandbox;
@@ -48,6 +49,8 @@ enum Command {
     UpgradeTest(upgrade::UpgradeArgs),
     /// One amphora under mixed load while its configuration changes every second.
     Soak(soak::SoakArgs),
+    /// Fuzz what meets bytes from outside, guided by coverage.
+    Fuzz(fuzz::FuzzArgs),
     /// Benchmarks: `api`, `l4`, `l7`.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::tidy(),
         Command::UpgradeTest(args) => upgrade::upgrade_test(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::fuzz(&args),
         Command::Bench(which) => bench::bench(&which),
     };
     match result {

@@ -35,7 +35,7 @@ pub const fn comparable(kind: Kind, compare: Compare) -> bool {
 }
 
 /// Judges a whole rule.
-pub(crate) fn check(rule: &L7Rule) -> Result<(), Fault> {
+pub fn check(rule: &L7Rule) -> Result<(), Fault> {
     if !comparable(rule.kind, rule.compare_type) {
         return Err(error(format!(
             "compare type {} cannot be used with type {}",

@@ -17,6 +17,8 @@ mod control;
 mod counters;
 mod error;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod h1;
 mod headers;

@@ -90,10 +90,12 @@ impl Filler<'_> {
 
     fn listener(&mut self, listener: &mut Map<String, Value>) -> Filled {
         let port = listener.get("port").cloned().unwrap_or_default();
+        // A port may have a listener over TCP and one over UDP.
+        let protocol = listener.get("protocol").cloned().unwrap_or_default();
         fill(
             listener,
             &json!({
-                "id": format!("listener {port}"), "protocol": "HTTP", "path": "amphora",
+                "id": format!("listener {protocol} {port}"), "protocol": "HTTP", "path": "amphora",
                 "connection_limit": null, "allowed_cidrs": [], "default_certificate": null,
                 "sni_certificates": [], "insert_headers": [], "timeout_client_data_ms": 50_000,
                 "timeout_member_connect_ms": 5_000, "timeout_member_data_ms": 50_000,

@@ -33,15 +33,21 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 pub(crate) use self::io::Stream;
 use self::{head::Asked, io::Timer};
 use crate::{
-    config::{Action, Persistence},
+    config::{Action, ListenerConfig, Persistence},
     connection::Client,
     gate::head as gate,
+    headers::Ends,
     l7::{Headers, RequestFields},
     view::{ListenerView, PoolView},
 };
 
 /// Policies that look at more fields than this get a map of the headers.
 const FEW_FIELDS: usize = 8;
+
+/// Writes what a member gets of `head` into `to`. Whether this path serves it at all.
+pub(crate) fn rewrite(head: &[u8], config: &ListenerConfig, ends: Ends, to: &mut Vec<u8>) -> bool {
+    head::rewrite(head, config, ends, to).is_some()
+}
 
 /// What hyper goes on with.
 #[derive(Debug)]

@@ -180,3 +180,10 @@ async fn answer(
     unanswered.answered();
     Ok(response)
 }
+
+/// Whether what arrives in these pieces, at one moment, is refused as a flood.
+pub(crate) fn is_flood(pieces: &[&[u8]], now: Instant) -> bool {
+    let mut frames = frames::Frames::new(now);
+    let mut pieces = pieces.iter();
+    pieces.any(|piece| frames.read(piece, now).is_err())
+}

@@ -14,7 +14,7 @@ mod forward;
 mod idle;
 mod kept;
 mod metered;
-mod proxy_header;
+pub(crate) mod proxy_header;
 mod tunnel;
 
 pub(crate) use body::{Download, DownloadError, Upload};

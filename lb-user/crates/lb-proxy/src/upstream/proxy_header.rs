@@ -20,6 +20,9 @@ const CLIENT_CERT_CONN: u8 = 0x02;
 /// In `pp2_tlv_ssl.verify`: no certificate was presented, or it did not verify.
 const NOT_VERIFIED: u32 = 1;
 
+/// Of a common name (X.520 allows 64 characters).
+const NAME_BYTES_MAX: usize = 256;
+
 /// What version 2 tells of a client that speaks TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
@@ -81,6 +84,7 @@ fn ssl(tls: &Tls) -> Vec<u8> {
     let mut value = Vec::new();
     match &tls.common_name {
         Some(name) => {
+            let name = told(name);
             value.push(CLIENT_SSL | CLIENT_CERT_CONN);
             value.extend(0_u32.to_be_bytes());
             tlv(&mut value, TLV_SSL_CN, name.as_bytes());
@@ -93,13 +97,22 @@ fn ssl(tls: &Tls) -> Vec<u8> {
     value
 }
 
+/// As much of a name as is told: what a certificate may hold need not fit a header.
+pub(crate) fn told(name: &str) -> &str {
+    let mut end = name.len().min(NAME_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.get(..end).unwrap_or_default()
+}
+
 fn tlv(to: &mut Vec<u8>, kind: u8, value: &[u8]) {
     to.push(kind);
     to.extend(length(value));
     to.extend(value);
 }
 
-/// Names in certificates are shorter than what two bytes can say.
+/// What is written is shorter than what two bytes can say.
 fn length(of: &[u8]) -> [u8; 2] {
     u16::try_from(of.len()).unwrap_or(u16::MAX).to_be_bytes()
 }

@@ -13,6 +13,8 @@ pub(crate) mod consumer;
 mod container;
 mod copy;
 mod embedded;
+#[doc(hidden)]
+pub mod fuzz;
 mod judge;
 mod manager;
 mod parts;
