@@ -132,10 +132,10 @@ fn ask(mut stream: StdUnixStream, workers: NonZeroUsize) -> io::Result<AmphoraAr
                 Handed::Heartbeat => heartbeat = Some(descriptor),
                 Handed::Sctp => sctp.push(descriptor),
                 Handed::Listener { address } => {
-                    sockets.push((endpoint(address, false), descriptor))
+                    sockets.push((endpoint(address, false), descriptor));
                 }
                 Handed::Datagrams { address } => {
-                    sockets.push((endpoint(address, true), descriptor))
+                    sockets.push((endpoint(address, true), descriptor));
                 }
             }
         }
