@@ -8,65 +8,19 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, ensure};
 
-/// A simulated server with a state of its own; ends when dropped.
-struct Simulated {
-    process: Child,
-    url: String,
-    _dir: tempfile::TempDir,
-}
+use crate::simulated::Simulated;
 
-impl Simulated {
-    fn start() -> anyhow::Result<Self> {
-        let binary = env::var_os("LBAAS_BINARY")
-            .context("LBAAS_BINARY: `cargo xtask conformance` sets it")?;
-        let dir = tempfile::tempdir()?;
-        let log = std::fs::File::create(dir.path().join("log"))?;
-        let mut process = Command::new(binary)
-            .args(["all-in-one", "--simulate"])
-            .env("LBAAS_STATE_DIR", dir.path().join("state"))
-            .env("LBAAS_RUN_DIR", dir.path().join("run"))
-            .env("LBAAS_API__LISTEN", "127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = process.stdout.take().context("no standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let url = line
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("api="))
-            .map(str::to_owned);
-        let Some(url) = url else {
-            let log = std::fs::read_to_string(dir.path().join("log"))?;
-            drop(process.kill());
-            anyhow::bail!("not ready: {line}{log}");
-        };
-        Ok(Self {
-            process,
-            url,
-            _dir: dir,
-        })
-    }
-}
-
-impl Drop for Simulated {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
+mod simulated;
 
 /// Runs a script of this directory to its last line, `done`.
 fn runs(script: &str) -> anyhow::Result<()> {
-    let server = Simulated::start()?;
+    let server = Simulated::start("127.0.0.1:0".parse()?, &[])?;
     let directory = env::var_os("LBAAS_OPENSTACK").context(
         "LBAAS_OPENSTACK does not say where the client is; run `cargo xtask conformance`",
     )?;

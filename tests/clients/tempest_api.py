@@ -1,7 +1,7 @@
 """octavia-tempest-plugin's API tests (its `test_with_noop` set-up) against a simulated server that
-asks a real Keystone. Not part of `cargo xtask test`: it takes some ten minutes.
+asks a real Keystone. Not part of `cargo xtask test`: it takes some ten minutes. `cargo xtask tempest`
+runs it, as
 
-    pip install tempest==47.0.0 octavia-tempest-plugin==3.5.0
     python tempest_api.py DIRECTORY KEYSTONE_URL ADMIN_PASSWORD [MODULE,…] [REGEX]
 
 Keystone's catalogue must name the server as load-balancer service in RegionOne. One set of users is
@@ -54,13 +54,14 @@ build_timeout = 30
 check_timeout = 30
 lb_build_timeout = 30
 provider = amphora
+availability_zone = nova
 RBAC_test_type = keystone_default_roles
 log_user_roles = false
 region = RegionOne
 """
 
 directory, keystone, password = sys.argv[1:4]
-modules = sys.argv[4] if len(sys.argv) > 4 else MODULES
+modules = (sys.argv[4] if len(sys.argv) > 4 else "") or MODULES
 only = re.compile(sys.argv[5] if len(sys.argv) > 5 else "")
 Path(directory, "tempest.conf").write_text(
     CONFIGURATION.format(directory=directory, keystone=keystone, password=password)

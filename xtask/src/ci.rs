@@ -44,6 +44,30 @@ pub fn conformance() -> anyhow::Result<()> {
     shell::run_command(&mut command)
 }
 
+#[derive(Debug, Args)]
+pub struct TempestArgs {
+    /// Modules of octavia_tempest_plugin.tests.api.v2, without `test_`; separated by commas.
+    #[arg(default_value = "")]
+    modules: String,
+    /// Only tests whose full name matches this regular expression.
+    #[arg(default_value = "")]
+    only: String,
+}
+
+/// Runs octavia-tempest-plugin's API tests against a simulated server with a real Keystone.
+pub fn tempest(args: &TempestArgs) -> anyhow::Result<()> {
+    let binary = build::lbaas()?;
+    let tempest = openstack::tempest()?;
+    let mut command = cargo(&["test", "--package", "lb-tests", "--test", "tempest"]);
+    command
+        .args(["--", "--nocapture"])
+        .env("LBAAS_BINARY", binary)
+        .env("LBAAS_TEMPEST", tempest)
+        .env("LBAAS_TEMPEST_MODULES", &args.modules)
+        .env("LBAAS_TEMPEST_ONLY", &args.only);
+    shell::run_command(&mut command)
+}
+
 /// Every gate that needs no network namespace, cheapest first.
 pub fn gates() -> anyhow::Result<()> {
     setup::setup(setup::Scope::Build)?;

@@ -41,6 +41,8 @@ enum Command {
     Test(ci::TestArgs),
     /// Run clients nobody here wrote (openstacksdk, the openstack client) against a simulated server.
     Conformance,
+    /// Run OpenStack's own tests of Octavia's API against a simulated server and a real Keystone.
+    Tempest(ci::TempestArgs),
     /// Run the gates: fmt, tidy, clippy, deny, audit.
     Ci,
     /// Check the house rules: dependency direction, lengths, module docs, security rules.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Conformance => ci::conformance(),
+        Command::Tempest(args) => ci::tempest(&args),
         Command::Ci => ci::gates(),
         Command::Tidy => tidy::tidy(),
         Command::UpgradeTest(args) => upgrade::upgrade_test(&args),

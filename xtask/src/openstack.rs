@@ -14,6 +14,9 @@ const PACKAGES: &[&str] = &[
 /// What makes up requests from the API's document, and the version that was tried.
 const SCHEMATHESIS: &[&str] = &["schemathesis==4.32.5"];
 
+/// OpenStack's own tests of Octavia's API, and the versions that were tried.
+const TEMPEST: &[&str] = &["tempest==47.0.0", "octavia-tempest-plugin==3.5.0"];
+
 /// Installs the client unless it is there; gives the directory of its programs.
 pub fn client() -> anyhow::Result<PathBuf> {
     install("openstack", "openstack", PACKAGES)
@@ -22,6 +25,12 @@ pub fn client() -> anyhow::Result<PathBuf> {
 /// Installs schemathesis unless it is there; gives the directory of its programs.
 pub fn schemathesis() -> anyhow::Result<PathBuf> {
     install("schemathesis", "schemathesis", SCHEMATHESIS)
+}
+
+/// Installs tempest and Octavia's plugin for it unless they are there; gives the directory of its
+/// programs.
+pub fn tempest() -> anyhow::Result<PathBuf> {
+    install("tempest", "tempest", TEMPEST)
 }
 
 /// Installs packages from PyPI into a virtual environment of their own below the target directory.

@@ -42,6 +42,7 @@ pub(crate) fn listener(tree: &Tree, listener: &Listener, facts: &Facts) -> Resul
         Some(id) => {
             let pool = tree.pool(id)?;
             pair(listener, pool, facts)?;
+            same_family(tree, pool)?;
             all_reached(tree, listener, pool)
         }
     }
@@ -55,6 +56,7 @@ pub(crate) fn pool(tree: &Tree, pool: &Pool, facts: &Facts) -> Result<(), Fault>
     }
     tree.listeners_using(pool.id).try_for_each(|listener| {
         pair(listener, pool, facts)?;
+        same_family(tree, pool)?;
         all_reached(tree, listener, pool)
     })
 }
@@ -77,14 +79,17 @@ pub(crate) fn member(
     tree.listeners_using(pool.id).try_for_each(|listener| {
         direct::reaches(&tree.load_balancer.placement, listener, pool, member)
     })?;
-    let vip_has = |address: IpAddr| {
-        tree.vip_addresses()
-            .any(|vip| vip.is_ipv4() == address.is_ipv4())
+    // As with Octavia, what no listener uses may hold what none could use.
+    let is_used = tree.listeners_using(pool.id).next().is_some();
+    let any_family = if is_datagram(pool) {
+        !is_used
+    } else {
+        facts.capabilities.has(Capability::MemberFamilies)
     };
-    let datagram = matches!(pool.protocol, PoolProtocol::Udp | PoolProtocol::Sctp);
-    if facts.capabilities.has(Capability::MemberFamilies) && !datagram {
+    if any_family {
         return Ok(());
     }
+    let vip_has = |address| vip_has(tree, address);
     let project_id = &tree.load_balancer.project_id;
     let subnet = member.subnet_id.and_then(|id| facts.subnet(id, project_id));
     let made_up = facts.any_subnet && member.subnet_id.is_some();
@@ -95,20 +100,42 @@ pub(crate) fn member(
     };
     // NAT keeps the family, whatever subnet the member is in.
     let usable = match pool.protocol {
-        PoolProtocol::Tcp | PoolProtocol::Udp | PoolProtocol::Sctp => vip_has(member.address),
-        _ => reaches(member.address),
+        PoolProtocol::Tcp | PoolProtocol::Udp | PoolProtocol::Sctp => vip_has(member.address.ip()),
+        _ => reaches(member.address.ip()),
     };
     if !usable {
         return Err(Fault::not_implemented(
             "address",
-            member.address,
+            &member.address,
             "its IP version is none of the VIPs'",
         ));
     }
-    match member.monitor_address {
-        Some(address) if !reaches(address) => Err(Fault::not_implemented(
+    match &member.monitor_address {
+        Some(address) if !reaches(address.ip()) => Err(Fault::not_implemented(
             "monitor_address",
             address,
+            "its IP version is none of the VIPs'",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn vip_has(tree: &Tree, address: IpAddr) -> bool {
+    tree.vip_addresses()
+        .any(|vip| vip.is_ipv4() == address.is_ipv4())
+}
+
+const fn is_datagram(pool: &Pool) -> bool {
+    matches!(pool.protocol, PoolProtocol::Udp | PoolProtocol::Sctp)
+}
+
+/// Members of a UDP or SCTP pool that a listener is to use.
+fn same_family(tree: &Tree, pool: &Pool) -> Result<(), Fault> {
+    let mut members = pool.members.iter();
+    match members.find(|member| !vip_has(tree, member.address.ip())) {
+        Some(member) if is_datagram(pool) => Err(Fault::not_implemented(
+            "address",
+            &member.address,
             "its IP version is none of the VIPs'",
         )),
         _ => Ok(()),

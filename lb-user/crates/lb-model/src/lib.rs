@@ -42,6 +42,7 @@ pub mod tree;
 pub mod tree_request;
 pub mod view;
 pub mod vip;
+pub mod written;
 
 #[cfg(test)]
 mod testing;

@@ -22,6 +22,7 @@ use crate::{
         MemberId, NetworkId, PoolId, PortId, SubnetId,
     },
     time::Timestamp,
+    written::WrittenAddr,
 };
 
 /// What every object has: life cycle, switch, times, tags.
@@ -227,7 +228,7 @@ pub struct Member {
     #[serde(flatten)]
     pub common: Common,
     /// Where it listens.
-    pub address: IpAddr,
+    pub address: WrittenAddr,
     /// 1..=65535.
     pub protocol_port: u16,
     /// 0..=256; 0 drains.
@@ -237,7 +238,7 @@ pub struct Member {
     /// Subnet through which it is reached; `None`: the VIP's.
     pub subnet_id: Option<SubnetId>,
     /// Probed instead of `address`.
-    pub monitor_address: Option<IpAddr>,
+    pub monitor_address: Option<WrittenAddr>,
     /// Probed instead of `protocol_port`.
     pub monitor_port: Option<u16>,
     /// The kind of port it is reached through.
@@ -340,4 +341,18 @@ pub struct Amphora {
     pub created_at: Timestamp,
     /// Last change.
     pub updated_at: Option<Timestamp>,
+}
+
+impl Amphora {
+    /// What stands for the virtual machine that Octavia would have: an id of the host.
+    #[must_use]
+    pub fn compute_id(&self) -> Option<Uuid> {
+        compute_id(&self.host)
+    }
+}
+
+/// The id of a host of that name; `None` of the empty one.
+#[must_use]
+pub fn compute_id(host: &str) -> Option<Uuid> {
+    (!host.is_empty()).then(|| Uuid::new_v5(&Uuid::NAMESPACE_DNS, host.as_bytes()))
 }

@@ -183,7 +183,7 @@ pub fn path(tree: &Tree, listener: &Listener) -> PathReason {
     });
     let members = |pool: &Pool| {
         let members = pool.members.iter().filter(|member| in_use(&member.common));
-        Families::of(members.map(|member| member.address))
+        Families::of(members.map(|member| member.address.ip()))
     };
     decide(&PathInputs {
         protocol: listener.protocol,
@@ -313,12 +313,12 @@ fn pool_spec(pool: &Pool, owner: &LoadBalancer, inputs: &Inputs<'_>) -> PoolSpec
         members: members
             .map(|member| MemberSpec {
                 id: member.id,
-                address: member.address,
+                address: member.address.ip(),
                 port: member.protocol_port,
                 weight: member.weight,
                 backup: member.backup,
                 subnet_id: member_subnet(owner, member),
-                monitor_address: member.monitor_address,
+                monitor_address: member.monitor_address.as_ref().map(|address| address.ip()),
                 monitor_port: member.monitor_port,
                 // What an earlier monitor found says nothing without one.
                 last_known_up: monitor.and_then(|_| health.get(&member.id).copied()),

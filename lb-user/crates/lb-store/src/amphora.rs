@@ -9,7 +9,7 @@ use lb_model::{
     enums::{AmphoraRole, AmphoraStatus, Topology},
     fault::{Fault, ResourceKind},
     id::{AmphoraId, LoadBalancerId, PortId},
-    resource::{Amphora, LoadBalancer},
+    resource::{Amphora, LoadBalancer, compute_id},
     tree::Tree,
 };
 use uuid::Uuid;
@@ -181,7 +181,7 @@ const SELECT_ONE: &str = select!("WHERE a.id = $1");
 const SELECT_SLOTS: &str = "SELECT id, slot FROM amphorae WHERE load_balancer_id = $1";
 const DELETE_SLOT: &str = "DELETE FROM amphorae WHERE load_balancer_id = $1 AND slot = $2";
 const DELETE_PORTS: &str = "DELETE FROM ports WHERE amphora_id = $1";
-const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, updated_at = $5 \
+const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, updated_at = $5, compute_id = $6 \
      WHERE id = $1 AND (host <> $2 OR role <> $3 OR status <> $4) RETURNING load_balancer_id";
 
 #[cfg(test)]
@@ -200,6 +200,7 @@ pub(crate) async fn update(
         .bind(update.role.as_str())
         .bind(update.status.as_str())
         .bind(now().0)
+        .bind(compute_id(&update.host).map(|id| id.to_string()))
         .fetch_optional(connection)
         .await?;
     let owner = changed.map(|row| Reader::new(AMPHORAE, &row).parse("load_balancer_id"));

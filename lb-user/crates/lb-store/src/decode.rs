@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
+    net::IpAddr,
 };
 
 use lb_model::{
@@ -12,6 +13,7 @@ use lb_model::{
         Vip, VipOptions,
     },
     tree::Tree,
+    written::WrittenAddr,
 };
 use uuid::Uuid;
 
@@ -269,15 +271,22 @@ pub(crate) fn pool(read: &Reader<'_>, tags: &mut Tags) -> Result<Pool, StoreErro
 }
 
 pub(crate) fn member(read: &Reader<'_>, tags: &mut Tags) -> Result<Member, StoreError> {
+    let written = |ip: IpAddr, key| -> Result<WrittenAddr, StoreError> {
+        let text: Option<String> = read.opt_text(key)?;
+        Ok(WrittenAddr::kept(ip, text.as_deref()))
+    };
+    let monitor_address: Option<IpAddr> = read.opt_parse("monitor_address")?;
     Ok(Member {
         id: read.parse("id")?,
         common: common(read, tags)?,
-        address: read.parse("address")?,
+        address: written(read.parse("address")?, "address_written")?,
         protocol_port: read.int("protocol_port")?,
         weight: read.int("weight")?,
         backup: read.bool("backup")?,
         subnet_id: read.opt_parse("subnet_id")?,
-        monitor_address: read.opt_parse("monitor_address")?,
+        monitor_address: monitor_address
+            .map(|ip| written(ip, "monitor_address_written"))
+            .transpose()?,
         monitor_port: read.opt_int("monitor_port")?,
         vnic_type: read.parse("vnic_type")?,
     })

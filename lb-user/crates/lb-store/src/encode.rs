@@ -10,6 +10,7 @@ use lb_model::{
     id::SecretId,
     resource::{Common, HealthMonitor, L7Policy, L7Rule, Listener, LoadBalancer, Member, Pool},
     tree::Tree,
+    written::WrittenAddr,
 };
 use uuid::Uuid;
 
@@ -237,15 +238,21 @@ impl Encoder<'_> {
     }
 
     fn member(&mut self, parent: &Pool, it: &Member, ordinal: i64) {
+        let monitor = it.monitor_address.as_ref();
         let row = self
             .child(MEMBERS, it.id.0, ordinal, &it.common)
             .text("pool_id", parent.id)
-            .text("address", it.address)
+            .text("address", it.address.ip())
+            .opt_text("address_written", it.address.unusual())
             .int("protocol_port", it.protocol_port)
             .int("weight", it.weight)
             .bool("backup", it.backup)
             .opt_text("subnet_id", it.subnet_id)
-            .opt_text("monitor_address", it.monitor_address)
+            .opt_text("monitor_address", monitor.map(WrittenAddr::ip))
+            .opt_text(
+                "monitor_address_written",
+                monitor.and_then(WrittenAddr::unusual),
+            )
             .opt_int("monitor_port", it.monitor_port)
             .text("vnic_type", it.vnic_type);
         self.push(row, &it.common);

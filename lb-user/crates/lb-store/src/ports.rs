@@ -166,7 +166,7 @@ fn snat_subnets(tree: &Tree) -> BTreeSet<SubnetId> {
         .filter_map(|member| {
             member
                 .subnet_id
-                .or_else(|| vip_subnet(tree, member.address))
+                .or_else(|| vip_subnet(tree, member.address.ip()))
         })
         .collect()
 }
@@ -186,7 +186,7 @@ pub fn near(tree: &Tree, subnet_id: SubnetId) -> Near {
     let mut members = tree.pools.iter().flat_map(|pool| &pool.members);
     let member = members.find(|member| member.subnet_id == Some(subnet_id));
     Near {
-        address: member.map(|member| member.address),
+        address: member.map(|member| member.address.ip()),
         ..Near::default()
     }
 }

@@ -104,6 +104,8 @@ static PARTS: [Part; 11] = [
             "address",
             "subnet_id",
             "monitor_address",
+            "address_written",
+            "monitor_address_written",
             "vnic_type"
         ),
         ints: ints!(child, "protocol_port", "weight", "monitor_port"),

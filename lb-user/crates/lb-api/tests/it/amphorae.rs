@@ -67,6 +67,19 @@ async fn every_field_is_there_and_lists_filter_and_sort_by_it() {
         let query = format!("limit=1&sort={key}:desc");
         assert_eq!(count(&query).await, 1, "{key}");
     }
+    let update = AmphoraUpdate {
+        host: "host-a".to_owned(),
+        role: AmphoraRole::Master,
+        status: AmphoraStatus::Allocated,
+    };
+    let id = shown["id"].as_str().unwrap();
+    let carried = api.store.update_amphora(id.parse().unwrap(), &update);
+    assert!(carried.await.unwrap());
+    let shown = &api.get(&format!("{PATH}/{id}")).await.body["amphora"];
+    assert_eq!(shown["cached_zone"], "host-a");
+    let compute: uuid::Uuid = shown["compute_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(count(&format!("compute_id={compute}")).await, 1);
+    assert_eq!(count("cached_zone=host-a").await, 1);
     let page = api.get(&format!("{PATH}?limit=1&sort=vrrp_priority")).await;
     assert_eq!(page.body["amphorae"][0]["role"], "BACKUP");
     assert_eq!(page.body["amphorae_links"][0]["rel"], "next");

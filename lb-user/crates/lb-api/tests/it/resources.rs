@@ -269,3 +269,77 @@ async fn a_member_of_another_pool_is_404() {
         .await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_members_addresses_are_shown_as_they_were_given_and_are_one_member_however_written() {
+    let api = Api::start().await;
+    let lb = api.active_lb().await;
+    let pool = udp_pool(&api, &lb).await;
+    let (given, monitored) = ("2001:db8:0:0:0:0:0:1", "2001:DB8::9");
+    let path = format!("pools/{pool}/members");
+    let body = |address: &str| {
+        json!({"member": {
+            "address": address, "protocol_port": 80, "monitor_address": monitored,
+        }})
+    };
+    let made = api.post(&path, body(given)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let shown = json!({"address": given, "monitor_address": monitored});
+    assert_has(&made.body["member"], &shown);
+    api.settle(&lb).await;
+    let again = api.post(&path, body("2001:db8::1")).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "{}", again.body);
+    for spelling in [given, "2001:db8::1"] {
+        let list = api.get_v2(&format!("{path}?address={spelling}")).await;
+        assert_has(&list.body["members"][0], &shown);
+    }
+    let one = format!("{path}/{}", made.body["member"]["id"].as_str().unwrap());
+    let other = json!({"member": {"monitor_address": "2001:db8::9"}});
+    let changed = api.put(&one, other).await;
+    let shown = json!({"address": given, "monitor_address": "2001:db8::9"});
+    assert_has(&changed.body["member"], &shown);
+}
+
+#[tokio::test]
+async fn a_udp_pool_may_hold_any_family_until_a_listener_is_to_use_it() {
+    let api = Api::start().await;
+    let lb = api.active_lb().await;
+    let pool = udp_pool(&api, &lb).await;
+    let path = format!("pools/{pool}/members");
+    let member = |address: &str| json!({"member": {"address": address, "protocol_port": 53}});
+    let made = api.post(&path, member("2001:db8::1")).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    api.settle(&lb).await;
+    let listener = json!({"listener": {"loadbalancer_id": lb, "protocol": "UDP", "protocol_port": 53,
+        "default_pool_id": pool}});
+    let refused = api.post("listeners", listener.clone()).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::NOT_IMPLEMENTED,
+        "{}",
+        refused.body
+    );
+    let id = made.body["member"]["id"].as_str().unwrap();
+    api.delete(&format!("{path}/{id}")).await;
+    api.settle(&lb).await;
+    let made = api.post("listeners", listener).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    api.settle(&lb).await;
+    let refused = api.post(&path, member("2001:db8::1")).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::NOT_IMPLEMENTED,
+        "{}",
+        refused.body
+    );
+}
+
+/// A pool without a listener.
+async fn udp_pool(api: &Api, lb: &str) -> String {
+    let pool = json!({"pool": {
+        "loadbalancer_id": lb, "protocol": "UDP", "lb_algorithm": "ROUND_ROBIN",
+    }});
+    let pool = api.post("pools", pool).await;
+    api.settle(lb).await;
+    pool.body["pool"]["id"].as_str().unwrap().to_owned()
+}

@@ -224,14 +224,14 @@ const fn vrrp_priority(role: AmphoraRole) -> i64 {
 /// An amphora (contract 2.12). `vip` is its load balancer's primary VIP.
 ///
 /// What Octavia's virtual machines have and ours do not is null: a management address (agents reach
-/// amphorae over a Unix socket), a certificate, an image, a compute flavor, a zone. `compute_id` is the
-/// host. The interface is the amphora's own; a pair's priorities are those that Octavia gives the roles.
+/// amphorae over a Unix socket), a certificate, an image, a compute flavor. The zone is the host,
+/// and `compute_id` an id of it. The interface is the amphora's own; a pair's priorities are those that Octavia gives the roles.
 #[must_use]
 pub fn amphora(amphora: &Amphora, vip: Option<&Vip>) -> Value {
     json!({
             "id": amphora.id,
             "loadbalancer_id": amphora.load_balancer_id,
-            "compute_id": amphora.host,
+            "compute_id": amphora.compute_id(),
             "lb_network_ip": null,
             "vrrp_ip": amphora.vrrp_ip,
             "ha_ip": vip.map(|vip| vip.address),
@@ -244,7 +244,7 @@ pub fn amphora(amphora: &Amphora, vip: Option<&Vip>) -> Value {
             "vrrp_interface": VIP_INTERFACE,
             "vrrp_id": VRRP_ID,
             "vrrp_priority": vrrp_priority(amphora.role),
-            "cached_zone": null,
+            "cached_zone": amphora.host,
             "created_at": amphora.created_at,
             "updated_at": amphora.updated_at,
             "image_id": null,

@@ -9,13 +9,13 @@ use super::{
     load_balancer::ignore_project,
     reader::{Reader, required},
 };
-use crate::{fault::Fault, id::SubnetId};
+use crate::{fault::Fault, id::SubnetId, written::WrittenAddr};
 
 /// POST, an item of a batch, and a member in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberCreate {
     /// Where it listens.
-    pub address: IpAddr,
+    pub address: WrittenAddr,
     /// 1..=65535.
     pub protocol_port: u16,
     /// Subnet through which it is reached.
@@ -36,7 +36,7 @@ pub struct MemberUpdate {
     /// Used only when no primary is usable.
     pub backup: Given<bool>,
     /// Probed instead of the address.
-    pub monitor_address: Given<IpAddr>,
+    pub monitor_address: Given<WrittenAddr>,
     /// Probed instead of the port.
     pub monitor_port: Given<u16>,
 }
@@ -51,7 +51,7 @@ pub struct MemberBatch {
 impl MemberCreate {
     /// The addresses that will be asked about ([`crate::ctx::Facts::forbidden`]).
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        std::iter::once(self.address).chain(self.mutable.addresses())
+        std::iter::once(self.address.ip()).chain(self.mutable.addresses())
     }
 
     /// Reads a request body.
@@ -81,7 +81,10 @@ impl MemberCreate {
 impl MemberUpdate {
     /// The addresses that will be asked about.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.monitor_address.value().copied().into_iter()
+        self.monitor_address
+            .value()
+            .map(WrittenAddr::ip)
+            .into_iter()
     }
 
     /// Reads a request body.

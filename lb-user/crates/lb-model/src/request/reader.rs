@@ -157,8 +157,8 @@ impl<'a> Reader<'a> {
         self.raw(key).try_map(|value| uuid(key, value))
     }
 
-    /// An IPv4 or IPv6 address.
-    pub fn address(&mut self, key: &'static str) -> Result<Given<IpAddr>, Fault> {
+    /// An IPv4 or IPv6 address, or [`crate::written::WrittenAddr`].
+    pub fn address<T: FromStr>(&mut self, key: &'static str) -> Result<Given<T>, Fault> {
         note(self.what, key, || Kind::Address);
         self.raw(key).try_map(|value| {
             string(key, value, TEXT_MAX)?

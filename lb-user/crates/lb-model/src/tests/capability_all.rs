@@ -306,6 +306,9 @@ fn what_the_contract_itself_refuses_stays_refused() {
         .pool(json!({"protocol": "UDP", "lb_algorithm": "SOURCE_IP"}))
         .unwrap();
     world.settle();
+    let datagrams = json!({"protocol": "UDP", "protocol_port": 53, "default_pool_id": udp});
+    world.listener(datagrams).unwrap();
+    world.settle();
     let tcp = world.listener(json!({"protocol": "TCP"})).unwrap();
     world.settle();
     let table = [

@@ -130,7 +130,10 @@ fn null_at_put_resets_to_the_defaults() {
         .unwrap();
     let member = world.tree.member(pool, id).unwrap();
     assert_eq!((member.weight, member.backup), (1, false));
-    assert_eq!((member.monitor_port, member.monitor_address), (None, None));
+    assert_eq!(
+        (member.monitor_port, member.monitor_address.as_ref()),
+        (None, None)
+    );
     assert!(member.common.name.is_empty() && !member.common.admin_state_up);
     world.settle();
     assert_eq!(

@@ -37,7 +37,7 @@ impl Tree {
         self.atomically(|tree| {
             let mut member = tree.member(pool_id, id)?.clone();
             if let Some(address) = request.monitor_address.value() {
-                ctx.facts.forbidden.check("monitor_address", *address)?;
+                ctx.facts.forbidden.check("monitor_address", address.ip())?;
             }
             apply(&mut member, request);
             tree.lock_pool(pool_id, ctx.now)?;
@@ -96,7 +96,7 @@ impl Tree {
         let pool = self.pool(pool_id)?;
         let member = new_member(ctx.id(), request, pool, ctx);
         let taken = pool.members.iter().any(|other| {
-            other.address == member.address && other.protocol_port == member.protocol_port
+            other.address.ip() == member.address.ip() && other.protocol_port == member.protocol_port
         });
         if taken {
             return Err(Fault::Conflict(format!(
@@ -129,9 +129,9 @@ pub(super) fn check_new(
     project_id: &str,
     facts: &Facts,
 ) -> Result<(), Fault> {
-    facts.forbidden.check("address", request.address)?;
+    facts.forbidden.check("address", request.address.ip())?;
     if let Some(address) = request.mutable.monitor_address.value() {
-        facts.forbidden.check("monitor_address", *address)?;
+        facts.forbidden.check("monitor_address", address.ip())?;
     }
     if let Some(id) = request.subnet_id.value() {
         match facts.subnet(*id, project_id) {

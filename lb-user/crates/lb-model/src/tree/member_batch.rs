@@ -94,11 +94,11 @@ impl Tree {
         let mut plan = Plan::default();
         let mut seen = HashSet::new();
         for item in request.members {
-            let key = (item.address, item.protocol_port);
+            let key = (item.address.ip(), item.protocol_port);
             let known = pool
                 .members
                 .iter()
-                .find(|member| (member.address, member.protocol_port) == key);
+                .find(|member| (member.address.ip(), member.protocol_port) == key);
             let first = seen.insert(key);
             match known {
                 Some(_) if !first => {
@@ -121,7 +121,7 @@ impl Tree {
             let missing = pool
                 .members
                 .iter()
-                .filter(|member| !seen.contains(&(member.address, member.protocol_port)));
+                .filter(|member| !seen.contains(&(member.address.ip(), member.protocol_port)));
             plan.gone.extend(missing.map(|member| member.id));
         }
         Ok(plan)

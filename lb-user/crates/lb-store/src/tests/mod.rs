@@ -236,7 +236,7 @@ pub(crate) fn member(name: &str, at: &str, subnet_id: Option<SubnetId>) -> Membe
     Member {
         id: MemberId(Uuid::new_v4()),
         common: common(name),
-        address: address(at),
+        address: address(at).into(),
         protocol_port: 8080,
         weight: 1,
         backup: false,
@@ -338,7 +338,7 @@ pub(crate) fn furnish(tree: &mut Tree) {
         persistence_granularity: Some("255.255.255.0".into()),
     });
     web.tls_versions = Some(vec!["TLSv1.3".into()]);
-    web.members[0].monitor_address = Some(address("192.0.2.9"));
+    web.members[0].monitor_address = Some(address("192.0.2.9").into());
     web.members[0].monitor_port = Some(81);
     web.members[1].backup = true;
     web.health_monitor = Some(HealthMonitor {
