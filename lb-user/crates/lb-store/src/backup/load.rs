@@ -4,9 +4,10 @@
 //! brought up to date: so the steps since then see the rows as they see those of a running
 //! installation.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use super::{
     BackupError, Installation, KeyIn, Manifest, Summary,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{
-        self, Builder, Database, Transaction,
+        self, Builder, Database, Pool, Transaction,
         schema::{self, Kind, Table},
     },
     epoch,
@@ -28,6 +29,9 @@ use crate::{
 const ROLE: &str = "restore";
 /// Values in one statement: below what either engine takes.
 const VALUES_AT_ONCE: usize = 4_000;
+/// How long PostgreSQL may show the connections of a server that was just stopped.
+const LEAVING: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What servers and agents write by themselves: nothing is lost with it.
 const BY_THEMSELVES: &[&str] = &[
     "settings",
@@ -51,13 +55,7 @@ pub(super) async fn restore(
         None => Some(StateLock::acquire(installation.state_dir, ROLE)?),
     };
     let pool = Database::attach(installation.settings, installation.state_dir, true).await?;
-    let mut transaction = pool.begin().await?;
-    if transaction.is_postgres() {
-        let servers = db::count_servers(&mut transaction).await?;
-        if servers > 0 {
-            return Err(BackupError::ServersRun(servers));
-        }
-    }
+    let mut transaction = begin_alone(&pool).await?;
     let epochs = clear(&mut transaction, overwrite).await?;
     let mut summary = Summary::of(archive.manifest.clone());
     let ready = fill(
@@ -78,6 +76,27 @@ pub(super) async fn restore(
     }
     summary.epoch = Some(epoch);
     Ok(summary)
+}
+
+/// Begins when no server has the database open.
+async fn begin_alone(pool: &Pool) -> Result<Transaction, BackupError> {
+    let begin = Instant::now();
+    loop {
+        let mut transaction = pool.begin().await?;
+        if !transaction.is_postgres() {
+            return Ok(transaction);
+        }
+        // What it counts stays the same within a transaction.
+        let servers = db::count_servers(&mut transaction).await?;
+        if servers == 0 {
+            return Ok(transaction);
+        }
+        drop(transaction);
+        if begin.elapsed() >= LEAVING {
+            return Err(BackupError::ServersRun(servers));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// A step that is not known here was taken by a newer program.
