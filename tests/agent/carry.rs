@@ -247,9 +247,14 @@ fn planned_failover_loses_nothing() {
     let after = world.whole(2).unwrap();
     assert_ne!(after.active().unwrap().id, before.active().unwrap().id);
     assert_eq!(after.epoch, before.epoch + 1, "one switch");
-    for load in loads {
+    for (number, load) in loads.into_iter().enumerate() {
         let attempts = load.stop();
         assert!(attempts.len() > 1);
-        assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
+        let failed = failures(&attempts);
+        assert!(
+            failed.is_empty(),
+            "load {number}: {failed:?}\n{}",
+            world.logs()
+        );
     }
 }

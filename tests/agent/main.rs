@@ -3,4 +3,5 @@
 
 mod carry;
 mod freeze;
+mod udp;
 mod world;

@@ -84,8 +84,8 @@ async fn one_bad_leaf_leaves_nothing_behind() {
             400,
         ),
         (
-            "/loadbalancer/listeners/1",
-            json!({"name": "listener2", "protocol": "SCTP", "protocol_port": 8080}),
+            "/loadbalancer/pools/0/members/0/address",
+            json!("2001:db8::5"),
             501,
         ),
     ] {
