@@ -18,7 +18,7 @@ use std::{
 };
 
 use lb_common::heartbeat::{BUSY_FOR_NS, BUSY_PERIOD_NS, IDLE_PERIOD_NS};
-use lb_sys::{carrier::Carrier, clock::monotonic_ns, heartbeat::HeartbeatWriter};
+use lb_sys::{carrier::Carrier, clock::monotonic_ns, heartbeat::HeartbeatWriter, realtime};
 use tokio::time::sleep;
 
 use crate::counters::Connections;
@@ -70,16 +70,19 @@ impl Pulse {
         self.stamps.store(false, Ordering::Relaxed);
     }
 
-    /// Stamps from now on, beside the workers too, until the process ends or another stamps.
+    /// Stamps from now on, beside the workers too, until the process ends or another stamps. `succeeds`:
+    /// another process has stamped until now.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>, succeeds: bool) -> io::Result<()> {
         if self.page.is_none() {
             return Ok(());
         }
-        let fresh_until = monotonic_ns().wrapping_add(FRESH_FOR_NS);
-        self.fresh_until.store(fresh_until, Ordering::Relaxed);
+        if succeeds {
+            let fresh_until = monotonic_ns().wrapping_add(FRESH_FOR_NS);
+            self.fresh_until.store(fresh_until, Ordering::Relaxed);
+        }
         self.stamps.store(true, Ordering::Relaxed);
         let pulse = Arc::clone(self);
         let thread = thread::Builder::new()
@@ -112,6 +115,9 @@ impl Pulse {
     }
 
     fn beside(&self) {
+        if let Err(error) = realtime::take() {
+            tracing::debug!(%error, "the heartbeat has no real-time priority");
+        }
         let mut link = Link::watch();
         let mut hung = 0;
         loop {

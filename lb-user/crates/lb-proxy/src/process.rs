@@ -134,7 +134,7 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         if let Some(inheritance) = args.inherits {
             control.inherit(inheritance).await?;
         } else {
-            control.pulse.start().map_err(start("heartbeat"))?;
+            control.pulse.start(false).map_err(start("heartbeat"))?;
         }
         control.run((ties, told), losses, threads).await
     })
@@ -176,7 +176,7 @@ impl Control {
         let failed = |source| Error::TakeOver { source };
         let mut predecessor = inheritance.attend().map_err(failed)?;
         // Both stamp for a moment, rather than nobody.
-        self.pulse.start().map_err(start("heartbeat"))?;
+        self.pulse.start(true).map_err(start("heartbeat"))?;
         predecessor.relieve().await.map_err(failed)?;
         self.predecessor = Some(predecessor);
         tracing::info!("taken over");

@@ -19,6 +19,7 @@ pub mod netns;
 pub mod pidfd;
 pub mod process;
 pub mod raw;
+pub mod realtime;
 pub mod rights;
 pub mod seccomp;
 pub mod splice;

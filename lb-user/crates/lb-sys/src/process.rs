@@ -256,6 +256,12 @@ fn enter_child(kept: &[RawFd], uid: u32) -> io::Result<()> {
         limit(libc::RLIMIT_NPROC, PROCESSES_MAX)?;
         limit(libc::RLIMIT_CORE, 0)?;
         limit(libc::RLIMIT_MEMLOCK, 0)?;
+        // For the heartbeat's thread. Where the agent may not permit it, it does without.
+        let realtime = libc::rlimit {
+            rlim_cur: crate::realtime::PRIORITY,
+            rlim_max: crate::realtime::PRIORITY,
+        };
+        let _permitted = libc::setrlimit(libc::RLIMIT_RTPRIO, &raw const realtime);
         for capability in 0.. {
             if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 {
                 // Past the last one the kernel knows.

@@ -76,6 +76,7 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_rseq,
     libc::SYS_futex,
     libc::SYS_sched_yield,
+    libc::SYS_sched_setscheduler,
     libc::SYS_sched_getaffinity,
     libc::SYS_getcpu,
     libc::SYS_gettid,
