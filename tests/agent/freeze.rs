@@ -15,25 +15,27 @@ const UNDER_LOAD: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Whether a process ends within the limit.
-fn is_ended(world: &World, pid: Option<u32>) -> bool {
-    let ended = wait::until(LIMIT, LOOK_EVERY, || {
+fn is_ended(world: &World, pid: Option<u32>) -> anyhow::Result<bool> {
+    wait::until(LIMIT, LOOK_EVERY, || {
         Ok(world.observed()?.amphorae.iter().all(|a| a.pid != pid))
-    });
-    ended.unwrap()
+    })
 }
 
 /// That a pair under load stays as it is, and every request is answered, whatever is done to it.
-fn nobody_is_left_or_ended(what: impl FnOnce(&[Amphora])) {
-    let mut world = World::new(LbTopology::ActiveStandby).unwrap();
-    world.store().unwrap();
-    world.start().unwrap();
-    let before = world.whole(2).unwrap();
-    let load = world.paced().unwrap();
-    what(&before.amphorae);
+fn nobody_is_left_or_ended(
+    what: impl FnOnce(&[Amphora]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut world = World::new(LbTopology::ActiveStandby)?;
+    world.store()?;
+    world.start()?;
+    let before = world.whole(2)?;
+    let load = world.paced()?;
+    what(&before.amphorae)?;
     let attempts = load.stop();
-    assert_eq!(world.whole(2).unwrap(), before, "nobody was left or ended");
+    assert_eq!(world.whole(2)?, before, "nobody was left or ended");
     // Late, but answered: what is not answered within seconds would be lost.
     assert!(failures(&attempts).is_empty(), "{:?}", failures(&attempts));
+    Ok(())
 }
 
 #[test]
@@ -45,15 +47,17 @@ fn both_frozen_for_half_a_second_is_no_failover() {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(400));
             for amphora in amphorae {
-                amphora.signal("STOP").unwrap();
+                amphora.signal("STOP")?;
             }
             std::thread::sleep(Duration::from_millis(500));
             for amphora in amphorae {
-                amphora.signal("CONT").unwrap();
+                amphora.signal("CONT")?;
             }
         }
         std::thread::sleep(Duration::from_millis(400));
-    });
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -75,7 +79,9 @@ fn full_load_on_every_core_is_no_failover() {
             std::thread::sleep(UNDER_LOAD);
             stop.store(true, Ordering::Relaxed);
         });
-    });
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -89,7 +95,11 @@ fn a_standby_that_hangs_is_ended_and_comes_back() {
     let before = world.whole(2).unwrap();
     let standby = before.amphorae.iter().find(|a| !a.active).unwrap();
     standby.signal("STOP").unwrap();
-    assert!(is_ended(&world, standby.pid), "{:?}", world.observed());
+    assert!(
+        is_ended(&world, standby.pid).unwrap(),
+        "{:?}",
+        world.observed()
+    );
     let after = world.whole(2).unwrap();
     assert_eq!(after.active().unwrap(), before.active().unwrap());
     assert_eq!(after.epoch, before.epoch);
@@ -107,7 +117,11 @@ fn a_hanging_active_is_left_without_traffic_too_and_a_single_one_is_ended() {
         let before = world.whole(amphorae).unwrap();
         let active = before.active().unwrap().clone();
         active.signal("STOP").unwrap();
-        assert!(is_ended(&world, active.pid), "{:?}", world.observed());
+        assert!(
+            is_ended(&world, active.pid).unwrap(),
+            "{:?}",
+            world.observed()
+        );
         let after = world.whole(amphorae).unwrap();
         let moved = after.active().unwrap().id != active.id;
         assert_eq!(moved, amphorae == 2, "{topology:?}");

@@ -19,6 +19,7 @@ use lb_model::{
         PortSpec, SubnetSpec, VipSpec,
     },
     tree::Tree,
+    written::WrittenAddr,
 };
 
 mod path;
@@ -318,7 +319,7 @@ fn pool_spec(pool: &Pool, owner: &LoadBalancer, inputs: &Inputs<'_>) -> PoolSpec
                 weight: member.weight,
                 backup: member.backup,
                 subnet_id: member_subnet(owner, member),
-                monitor_address: member.monitor_address.as_ref().map(|address| address.ip()),
+                monitor_address: member.monitor_address.as_ref().map(WrittenAddr::ip),
                 monitor_port: member.monitor_port,
                 // What an earlier monitor found says nothing without one.
                 last_known_up: monitor.and_then(|_| health.get(&member.id).copied()),
