@@ -269,7 +269,9 @@ fn is_quiet(word: Word, flags: u8, age: u32, is_nat: bool) -> bool {
     let is_syn = flags & tcp_flags::SYN != 0;
     match word.state() {
         state::ESTABLISHED => true,
-        state::OPENING => is_syn != is_nat && age <= flow::OPENING_TICKS,
+        // NAT: more of what nobody answers renews the stamp; another SYN may go elsewhere.
+        state::OPENING if is_nat => !is_syn && age <= 1,
+        state::OPENING => is_syn && age <= flow::OPENING_TICKS,
         _ => false,
     }
 }

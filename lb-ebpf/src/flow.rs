@@ -18,6 +18,7 @@ use crate::{
     maps::{FLOWS4, FLOWS6, LB_LIVE, LISTENER_LIVE, LISTENERS, MEMBER_LIVE, MEMBERS},
     place::Place,
     reverse,
+    rule::Rule,
     word::{add, exchange, load, store},
 };
 
@@ -209,7 +210,7 @@ pub(crate) fn is_quiet(word: Word, flags: u8, tick: u32) -> bool {
 fn lifetime(word: Word, listener: u32) -> u32 {
     match word.state() {
         state::ESTABLISHED => idle(listener),
-        state::OPENING => OPENING_TICKS,
+        state::OPENING | state::ANSWERED => OPENING_TICKS,
         state::CLIENT_CLOSED | state::MEMBER_CLOSED => CLOSING_TICKS,
         _ => CLOSED_TICKS,
     }
@@ -241,7 +242,15 @@ pub(crate) fn idle_of(listener: &ListenerRecord) -> u32 {
 /// Whether an entry has had its time.
 #[inline(always)]
 pub(crate) fn is_over(word: Word, listener: u32, tick: u32) -> bool {
-    word.age(tick) > lifetime(word, listener)
+    lb_is_over(word.0, listener, tick) != 0
+}
+
+/// The same as a function that the verifier looks at once, not once a slot and state.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_is_over(word: u64, listener: u32, tick: u32) -> u32 {
+    let word = Word(word);
+    (word.age(tick) > lifetime(word, listener)) as u32
 }
 
 /// Who sent the packet, and where it is seen from.
@@ -261,68 +270,34 @@ pub(crate) const GOES_ON: u32 = 0;
 /// It was over, and is forgotten.
 pub(crate) const IS_OVER: u32 = 1;
 
-/// What follows from a packet of a flow.
-#[inline(always)]
-fn next(now: u8, flags: u8, side: Side) -> u8 {
-    if flags & tcp_flags::RST != 0 {
-        return state::CLOSED;
-    }
-    if flags & tcp_flags::FIN != 0 {
-        return match (now, side) {
-            (_, Side::OnlyClient) => state::CLOSED,
-            (state::MEMBER_CLOSED, Side::Client) | (state::CLIENT_CLOSED, Side::Member) => {
-                state::CLOSED
-            }
-            (state::CLOSED, _) => state::CLOSED,
-            (_, Side::Client) => state::CLIENT_CLOSED,
-            (_, Side::Member) => state::MEMBER_CLOSED,
-        };
-    }
-    let is_answer = match side {
-        Side::Client => false,
-        Side::Member => true,
-        Side::OnlyClient => flags & tcp_flags::SYN == 0,
-    };
-    if now == state::OPENING && is_answer {
-        state::ESTABLISHED
-    } else {
-        now
-    }
-}
-
 /// Follows a flow: age, state and tick. [`IS_OVER`]: its slot is free, and a SYN may begin another.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn lb_advance(slot: *mut Slot, flags: u32, side: u32, tick: u32) -> u32 {
-    let side = match side {
-        0 => Side::Client,
-        1 => Side::Member,
-        _ => Side::OnlyClient,
-    };
     if slot.is_null() {
         return IS_OVER;
     }
     // SAFETY: a live slot.
     let (cell, key) = unsafe { (&raw mut (*slot).word, load(&raw mut (*slot).key)) };
-    let flags = flags as u8;
-    let is_syn = flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
+    let rule = Rule::of(flags, side);
+    let syn = (tcp_flags::SYN | tcp_flags::ACK) as u32;
+    let begins = flags & syn == tcp_flags::SYN as u32 && side != Side::Member as u32;
     for _ in 0..SWAPS {
         let word = Word(load(cell));
         if !word.is_live() {
             return IS_OVER;
         }
-        let is_closed = word.state() >= state::CLOSED;
-        if is_over(word, key_listener(key), tick) || (is_syn && is_closed && side != Side::Member) {
+        let is_closed = 1 << word.state() & IS_CLOSED != 0;
+        if is_over(word, key_listener(key), tick) || (begins && is_closed) {
             lb_release(slot, word.0);
             return IS_OVER;
         }
         if word.state() == state::REFUSED {
             return IS_OVER;
         }
-        let after = word.with_state(next(word.state(), flags, side));
-        // A closed flow is not kept by what still comes, nor one that opens by more SYN.
-        let keeps_tick = after.state() == word.state() && after.state() != state::ESTABLISHED;
-        let after = if keeps_tick {
+        let after = word.with_state(rule.next(word.state()));
+        let is_same = after.state() == word.state();
+        let after = if is_same && rule.is_kept(word.state()) {
             after
         } else {
             after.with_seen(tick)
@@ -489,7 +464,9 @@ extern "C" fn lb_scan(slots: *mut Block4, start: u32, tick: u32) -> u32 {
 }
 
 const IS_FREE: u32 = 1 << state::FREE;
-const MAY_GO: u32 = 1 << state::OPENING | 1 << state::CLOSED | 1 << state::REFUSED;
+const IS_CLOSED: u32 = 1 << state::CLOSED | 1 << state::REFUSED;
+const MAY_GO: u32 =
+    1 << state::OPENING | 1 << state::ANSWERED | 1 << state::CLOSED | 1 << state::REFUSED;
 
 /// Claims a slot, whatever flow is in it.
 #[inline(always)]

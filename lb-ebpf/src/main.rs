@@ -26,7 +26,7 @@
 //!           ── walk ─┬─ address, cidr      whose packet, which listener
 //!                    ├─ steer ── drain     to an amphora
 //!                    ├─ balance            straight to members
-//!                    │   ├─ place, flow                               known flows
+//!                    │   ├─ place, flow, rule                         known flows
 //!                    │   ├─ open ── limit, choose, persist, reverse   new ones
 //!                    │   ├─ nat, dsr                                  sending them on
 //!                    │   └─ too_big, reset, sctp                      what clients are told instead
@@ -62,6 +62,7 @@ mod persist;
 mod place;
 mod reset;
 mod reverse;
+mod rule;
 mod sctp;
 mod stats;
 mod steer;

@@ -16,6 +16,8 @@ mod hammer;
 #[cfg(test)]
 mod icmp;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod malformed;
 #[cfg(test)]
 mod nat;
@@ -27,6 +29,8 @@ mod program;
 mod sctp;
 #[cfg(test)]
 mod segments;
+#[cfg(test)]
+mod states;
 #[cfg(test)]
 mod vip;
 #[cfg(test)]

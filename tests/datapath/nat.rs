@@ -382,6 +382,8 @@ fn fin_and_rst_end_a_flow_and_a_syn_begins_another() -> anyhow::Result<()> {
             &answer(&seen, &syn, tcp_flags::SYN | tcp_flags::ACK),
         )?
         .unwrap();
+        assert!(all_are(state::ANSWERED)?);
+        forward(&world, &Frame::ack(family, PORT))?.unwrap();
         assert!(all_are(state::ESTABLISHED)?);
         back(
             &world,
@@ -499,6 +501,8 @@ fn a_flood_of_new_flows_leaves_established_ones_alone() -> anyhow::Result<()> {
         let seen = forward(&world, &syn)?.unwrap();
         let answer = answer(&seen, &syn, tcp_flags::SYN | tcp_flags::ACK);
         back(&world, &answer)?.unwrap();
+        let ack = Frame::ack(family, PORT).from(family.client(), port);
+        forward(&world, &ack)?.unwrap();
         open.push((port, seen));
     }
     // The test's table has 2048 slots.

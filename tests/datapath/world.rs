@@ -39,7 +39,7 @@ pub(crate) const STEER_PORT: u16 = 80;
 pub(crate) const EPOCH: u32 = 5;
 /// Sizes of the tables: small ones.
 pub(crate) const FLOW_BLOCKS: u32 = 256;
-const REVERSE_ENTRIES: u32 = 4096;
+pub(crate) const REVERSE_ENTRIES: u32 = 4096;
 const PERSIST_BLOCKS: u32 = 64;
 /// Words of a VIP's block in `PORTS`.
 const BLOCK: u32 = 16;

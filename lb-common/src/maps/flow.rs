@@ -57,7 +57,7 @@ pub mod state {
     pub const BUSY: u8 = 1;
     /// NAT: no answer yet. DSR: one packet seen. The first to go when a block is full.
     pub const OPENING: u8 = 2;
-    /// NAT: answered. DSR: more than one packet seen.
+    /// NAT: both ends have spoken, the client last (UDP: the member answered). DSR: more than one packet seen.
     pub const ESTABLISHED: u8 = 3;
     /// The client has sent FIN.
     pub const CLIENT_CLOSED: u8 = 4;
@@ -68,6 +68,9 @@ pub mod state {
     pub const CLOSED: u8 = 6;
     /// NAT: the member refused. Kept so that the next SYN goes elsewhere; has no reverse entry.
     pub const REFUSED: u8 = 7;
+    /// NAT: the member answered a SYN (INIT), and the client has said nothing since. A flood leaves no more
+    /// than such behind, so they go as easily as those that opened.
+    pub const ANSWERED: u8 = 8;
 }
 
 /// Ticks of 1.07 s (2^30 ns of CLOCK_MONOTONIC).
@@ -209,7 +212,10 @@ impl Word {
     #[must_use]
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        matches!(self.state(), state::OPENING..=state::MEMBER_CLOSED)
+        matches!(
+            self.state(),
+            state::OPENING..=state::MEMBER_CLOSED | state::ANSWERED
+        )
     }
 }
 

@@ -35,6 +35,7 @@ impl Flow {
     pub const fn state(&self) -> &'static str {
         match self.word.state() {
             flow::state::OPENING => "opening",
+            flow::state::ANSWERED => "answered",
             flow::state::ESTABLISHED => "established",
             flow::state::CLIENT_CLOSED => "client_closed",
             flow::state::MEMBER_CLOSED => "member_closed",
