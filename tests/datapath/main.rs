@@ -26,6 +26,8 @@ mod nat_errors;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod sctp;
 #[cfg(test)]
 mod segments;

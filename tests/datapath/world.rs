@@ -495,6 +495,22 @@ impl World {
         })
     }
 
+    /// Through `lb_xdp`: verdict and bytes, without what was counted, which takes longer than the packet.
+    pub(crate) fn raw(&self, frame: &[u8]) -> anyhow::Result<(u32, Vec<u8>)> {
+        let program: &Xdp = self
+            .ebpf
+            .program(names::PROGRAM_XDP)
+            .context("no program")?
+            .try_into()?;
+        let mut bytes = vec![0; frame.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut bytes);
+        let result = program.test_run(options)?;
+        bytes.truncate(usize::try_from(result.data_size_out)?);
+        Ok((result.return_value, bytes))
+    }
+
     /// Through `lb_xdp`, and nothing but the verdict: reading the counters takes longer than the packet.
     pub(crate) fn verdict(&self, frame: &[u8]) -> anyhow::Result<u32> {
         let program: &Xdp = self
