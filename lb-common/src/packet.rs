@@ -435,6 +435,10 @@ impl Inner {
             if header < 20 {
                 return Err(Reason::Malformed);
             }
+            // Of a later fragment: there are no ports in it.
+            if run.be16(6) & 0x1fff != 0 {
+                return Err(Reason::IcmpErrorUnknown);
+            }
             (run.u8(9), l3 + header)
         };
         if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {

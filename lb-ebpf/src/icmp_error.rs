@@ -213,9 +213,9 @@ fn rewrite_inside(
         let new = addresses.and(ports).apply_udp(old);
         transport.set_u16(6, new);
         delta = delta.word(old, new);
-    } else if l4 + 20 <= packet.l3() + packet.network.ip_len {
+    } else if l4 + 18 <= packet.l3() + packet.network.ip_len {
         // An error need not carry TCP's checksum.
-        let run = frame.run::<20>(l4).ok_or(Reason::Truncated)?;
+        let run = frame.run::<18>(l4).ok_or(Reason::Truncated)?;
         let old = run.u16(16);
         let new = addresses.and(ports).apply(old);
         run.set_u16(16, new);

@@ -6,6 +6,8 @@ mod answer;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod flows;

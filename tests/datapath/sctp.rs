@@ -49,6 +49,11 @@ fn sctp(family: Family, kind: u8) -> Packet {
     }
 }
 
+/// The first packet of an association.
+pub(crate) fn init(family: Family) -> anyhow::Result<Vec<u8>> {
+    sctp(family, chunk::INIT).build()
+}
+
 impl Packet {
     fn from(self, src: Addr, src_port: u16) -> Self {
         let frame = self.frame.from(src, src_port);
