@@ -182,7 +182,10 @@ fn action<'a>(client: &Client, listener: &'a ListenerView, parts: &Parts) -> Opt
 
 fn prefixed(client: &Client, parts: &Parts, prefix: &str, code: StatusCode) -> Response<Reply> {
     // Not the target as sent: an absolute form has more than path and query.
-    let path = parts.uri.path();
+    let path = match parts.uri.path() {
+        "*" => "/",
+        path => path,
+    };
     let query = parts.uri.query();
     let (mark, query) = query.map_or(("", ""), |query| ("?", query));
     match HeaderValue::try_from(format!("{prefix}{path}{mark}{query}")) {

@@ -49,7 +49,12 @@ type Checked<T> = Result<T, Refusal>;
 
 /// Length of the head at the start of `bytes`, or `None` while it is incomplete. The first `scanned`
 /// bytes were looked at before.
+///
+/// What cannot begin a request is told at once: a TLS client that took the wrong port waits for us.
 pub(crate) fn end(bytes: &[u8], scanned: usize) -> Checked<Option<usize>> {
+    if scanned < 3 && !may_begin(bytes) {
+        return Err(Refusal::Malformed);
+    }
     let from = scanned.saturating_sub(3);
     let fresh = bytes.get(from..).unwrap_or_default();
     for (offset, _lf) in fresh.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
@@ -66,6 +71,15 @@ pub(crate) fn end(bytes: &[u8], scanned: usize) -> Checked<Option<usize>> {
         }
     }
     limit(bytes.len()).map(|_length| None)
+}
+
+fn may_begin(bytes: &[u8]) -> bool {
+    let method = match bytes {
+        [b'\r'] => return true,
+        [b'\r', b'\n', method @ ..] => method,
+        method => method,
+    };
+    method.first().is_none_or(|&byte| is_token_byte(byte))
 }
 
 fn limit(length: usize) -> Checked<usize> {
@@ -122,7 +136,8 @@ impl<'a> StartLine<'a> {
         if target.is_empty() || !target.iter().all(visible) {
             return Err(Refusal::Malformed);
         }
-        let authority = if target.starts_with(b"/") {
+        let is_whole_server = target == b"*" && method == b"OPTIONS";
+        let authority = if target.starts_with(b"/") || is_whole_server {
             None
         } else {
             Some(authority(target)?)
@@ -177,10 +192,11 @@ impl<'a> Facts<'a> {
             }
             self.host = Some(value);
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            if self.length.is_some() {
+            // Repeated, it says the same or nothing; members get one line (RFC 9110 8.6).
+            let length = digits(value)?;
+            if self.length.replace(length).is_some_and(|it| it != length) {
                 return Err(Refusal::Malformed);
             }
-            self.length = Some(digits(value)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Refusal::Malformed);
@@ -301,6 +317,11 @@ mod tests {
                 Framing::Chunked,
             ),
             (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n",
+                Framing::Length(2),
+            ),
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Framing::Length(0)),
+            (
                 "GET / HTTP/1.1\r\nHost: a\r\nX: \u{e9}\ty\r\n\r\n",
                 Framing::Length(0),
             ),
@@ -345,7 +366,10 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 01x\r\n\r\n",
+            "POST * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,chunked\r\n\r\n",
@@ -372,6 +396,12 @@ mod tests {
             assert_eq!(found, whole, "split at {split}");
         }
         assert_eq!(end(b"GET / HTTP/1.1\nHost", 0), Err(Refusal::Malformed));
+        for never in [&b"\x16\x03\x01"[..], b"\r\x16", b"\r\n\x80", b" GET"] {
+            assert_eq!(end(never, 0), Err(Refusal::Malformed), "{never:?}");
+        }
+        for begins in [&b""[..], b"\r", b"\r\n", b"\r\nG", b"G"] {
+            assert_eq!(end(begins, 0), Ok(None), "{begins:?}");
+        }
     }
 
     #[test]

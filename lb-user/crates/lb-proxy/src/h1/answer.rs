@@ -34,7 +34,8 @@ pub(super) struct Answer {
 /// What can be read.
 pub(super) enum Read {
     Incomplete,
-    /// 100, 102, 103: so many bytes, and the answer is still to come.
+    /// 100, 102, 103: so many bytes, and the answer is still to come. What the client gets of it is
+    /// written.
     Interim(usize),
     Answer(Answer),
     /// No HTTP, or none with one meaning.
@@ -65,6 +66,7 @@ pub(super) fn rewrite(bytes: &[u8], asked: Asked, close: bool, to: &mut Vec<u8>)
         return Read::Bad;
     }
     if status.is_informational() {
+        interim(&response, status, to);
         return Read::Interim(length);
     }
     let Some(facts) = Facts::of(response.headers) else {
@@ -105,6 +107,23 @@ pub(super) fn rewrite(bytes: &[u8], asked: Asked, close: bool, to: &mut Vec<u8>)
         stays: ends != Ends::Close && !facts.closes && (keeps || facts.keeps),
         authenticates: facts.authenticates,
     })
+}
+
+/// 100 answers an expectation, and that is between neighbours; hints are for the client.
+fn interim(response: &httparse::Response<'_, '_>, status: StatusCode, to: &mut Vec<u8>) {
+    to.clear();
+    if status == StatusCode::CONTINUE {
+        return;
+    }
+    let reason = response.reason.unwrap_or_default();
+    // Writing to a Vec cannot fail.
+    write!(to, "HTTP/1.1 {} {reason}\r\n", status.as_u16()).unwrap_or_default();
+    for line in response.headers.iter() {
+        if !is_hop_by_hop(line.name) && !line.name.eq_ignore_ascii_case("content-length") {
+            header(line.name.as_bytes(), line.value, to);
+        }
+    }
+    to.extend_from_slice(b"\r\n");
 }
 
 #[derive(Default)]

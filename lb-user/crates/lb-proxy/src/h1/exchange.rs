@@ -1,6 +1,10 @@
 //! One request to one pool, with the retries that are safe.
 
-use std::{io, rc::Rc, time::SystemTime};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, StatusCode};
 use tokio::{net::TcpStream, time::Instant};
@@ -246,7 +250,13 @@ impl<S: Stream> Connection<S> {
         sent.map_err(|_error| Lost::Unanswered)?;
         counters.bytes_in.add(self.request.len() as u64);
         let begun = self
-            .begin(&mut stream, since + patience, asked, closes)
+            .begin(
+                &mut stream,
+                since + patience,
+                asked,
+                closes,
+                listener.config.client_timeout,
+            )
             .await;
         let Begun {
             answer,
@@ -310,6 +320,7 @@ impl<S: Stream> Connection<S> {
         until: Instant,
         asked: Asked,
         closes: bool,
+        patience: Duration,
     ) -> Result<Begun, Lost> {
         let worker = Rc::clone(&self.client.worker);
         let mut partial: Vec<u8> = Vec::new();
@@ -331,9 +342,13 @@ impl<S: Stream> Connection<S> {
                 bytes = &partial;
             }
             let mut out = worker.pipes.take_out();
+            let mut hints = Vec::new();
             let answer = loop {
                 match answer::rewrite(bytes, asked, closes, &mut out) {
-                    Read::Interim(length) => bytes = bytes.get(length..).unwrap_or_default(),
+                    Read::Interim(length) => {
+                        hints.extend_from_slice(&out);
+                        bytes = bytes.get(length..).unwrap_or_default();
+                    }
                     other => break other,
                 }
             };
@@ -343,6 +358,10 @@ impl<S: Stream> Connection<S> {
                     let progress =
                         super::body::Progress::begin(answer.ends, rest, received, &mut out)
                             .ok_or(Lost::Failed(Failure::BadAnswer))?;
+                    if !hints.is_empty() {
+                        hints.append(&mut out);
+                        out = hints;
+                    }
                     return Ok(Begun {
                         answer,
                         out,
@@ -356,6 +375,11 @@ impl<S: Stream> Connection<S> {
                     partial = left;
                     if partial.len() > HEAD_BYTES_MAX {
                         return Err(Lost::Failed(Failure::BadAnswer));
+                    }
+                    if !hints.is_empty() {
+                        // The answer is written next, and tells whether the client is still there.
+                        let (client, timer) = (&mut self.stream, &mut self.timer);
+                        drop(write(client, &hints, timer, patience).await);
                     }
                 }
             }

@@ -162,7 +162,8 @@ fn of(name: &[u8]) -> Name {
         7 if is("upgrade") => Name::Foreign,
         10 if is("connection") => Name::Connection,
         10 if is("keep-alive") => Name::HopByHop,
-        14 if is("http2-settings") => Name::Foreign,
+        // It may be there twice.
+        14 if is("content-length") || is("http2-settings") => Name::Foreign,
         16 if is("proxy-connection") => Name::HopByHop,
         16 if is("x-forwarded-port") => Name::Forwarded(Insert::ForwardedPort),
         17 if is("x-forwarded-proto") => Name::Forwarded(Insert::ForwardedProto),

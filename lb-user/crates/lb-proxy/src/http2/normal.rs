@@ -9,7 +9,10 @@ use crate::gate::{HEADERS_MAX, Refusal, head::is_host};
 
 /// Brings a request into form: `Host` is its authority, its cookies are one line.
 pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
-    if request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
+    let path = request.uri().path();
+    let is_whole_server = path == "*" && request.method() == Method::OPTIONS;
+    let has_form = path.starts_with('/') || is_whole_server;
+    if request.method() == Method::CONNECT || !has_form {
         return Err(Refusal::Malformed);
     }
     if request.headers().len() > HEADERS_MAX {
@@ -23,8 +26,12 @@ pub(super) fn make<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         None => None,
     };
     let headers = request.headers_mut();
-    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::Malformed);
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next().cloned() {
+        if lengths.any(|other| other != length) {
+            return Err(Refusal::Malformed);
+        }
+        headers.insert(CONTENT_LENGTH, length);
     }
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
@@ -85,10 +92,22 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_is_repeated_is_one_and_options_may_ask_for_the_whole_server() {
+        let lengths = [
+            ("host", "a"),
+            ("content-length", "1"),
+            ("content-length", "1"),
+        ];
+        let mut made = request("OPTIONS", "*", &lengths);
+        make(&mut made).unwrap();
+        assert_eq!(made.headers().get_all(CONTENT_LENGTH).iter().count(), 1);
+    }
+
+    #[test]
     fn what_members_could_understand_otherwise_is_refused() {
         for (method, uri, headers) in [
             ("CONNECT", "a.example:443", &[][..]),
-            ("OPTIONS", "*", &[("host", "a")]),
+            ("GET", "*", &[("host", "a")]),
             ("GET", "/", &[]),
             ("GET", "/", &[("host", "a b")]),
             ("GET", "https://u@a.example/", &[]),
@@ -97,7 +116,7 @@ mod tests {
             (
                 "POST",
                 "https://a/",
-                &[("content-length", "1"), ("content-length", "1")],
+                &[("content-length", "1"), ("content-length", "2")],
             ),
         ] {
             let mut made = request(method, uri, headers);

@@ -422,7 +422,7 @@ fn authenticates_connections(headers: &HeaderMap) -> bool {
 
 fn origin_form(uri: &Uri) -> Uri {
     match uri.path_and_query() {
-        Some(path) if path.as_str().starts_with('/') => Uri::from(path.clone()),
+        Some(path) if path.as_str().starts_with('/') || path == "*" => Uri::from(path.clone()),
         // `http://host?query` has no path of its own.
         Some(query) => {
             Uri::try_from(format!("/{}", query.as_str())).unwrap_or_else(|_| Uri::from_static("/"))

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use lb_model::enums::L7PolicyAction;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     client::Client,
@@ -33,7 +33,10 @@ const REFUSED: &[&str] = &[
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
     "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx",
-    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    "POST * HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\nx",
     "REFUSED-BY-GATE / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -207,6 +210,59 @@ async fn heads_beyond_the_limits_are_431() -> anyhow::Result<()> {
         let mut client = rig.client().await?;
         client.send(&head).await?;
         assert_eq!(client.answer().await?.code, code, "{} bytes", head.len());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_length_said_twice_is_passed_on_once() -> anyhow::Result<()> {
+    let member = Member::start(Behaviour::Echoes).await?;
+    let rig = Rig::serving(&[member.address]).await?;
+    for (method, length, body) in [("POST", 2, "hi"), ("GET", 0, "")] {
+        let mut client = rig.client().await?;
+        let line = format!("Content-Length: {length}\r\n");
+        client
+            .send(&format!(
+                "{method} / HTTP/1.1\r\nHost: a\r\n{line}X-Between: y\r\n{line}\r\n{body}"
+            ))
+            .await?;
+        assert_eq!(client.answer().await?.body, body);
+        assert_eq!(client.get("/").await?.code, 200);
+    }
+    let requests = member.requests();
+    for request in &requests {
+        assert!(request.matches("content-length").count() <= 1, "{request}");
+    }
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn options_for_the_whole_server_reaches_the_member_as_such() -> anyhow::Result<()> {
+    let member = Member::named("one").await?;
+    let rig = Rig::serving(&[member.address]).await?;
+    let mut client = rig.client().await?;
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+    assert_eq!(client.answer().await?.code, 200);
+    let requests = member.requests();
+    assert_eq!(requests, ["OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn early_hints_come_before_the_answer_and_an_unasked_continue_does_not() -> anyhow::Result<()>
+{
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nConnection: x\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let member = Member::start(Behaviour::Raw(format!("{interim}{answer}"))).await?;
+    let rig = Rig::serving(&[member.address]).await?;
+    let mut client = rig.client().await?;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        let head = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+        let mut seen = vec![0; head.len()];
+        client.stream.read_exact(&mut seen).await?;
+        assert_eq!(String::from_utf8(seen)?, head);
     }
     Ok(())
 }
