@@ -99,7 +99,7 @@ impl Body for Reply {
         if let (Some(entry), Poll::Ready(Some(frame))) = (&mut self.entry, &polled) {
             match frame {
                 Ok(frame) => entry.sent(frame.data_ref().map_or(0, Bytes::len)),
-                Err(DownloadError::Broken(_)) => entry.ended(*b"SD"),
+                Err(DownloadError::Http1(_) | DownloadError::Http2(_)) => entry.ended(*b"SD"),
                 Err(DownloadError::Silent) => entry.ended(*b"sD"),
             }
         }

@@ -12,7 +12,7 @@ use tokio::{net::TcpStream, time::Instant};
 use super::{
     Asked, Connection, Stream,
     answer::{self, Answer, Read},
-    body::Ended,
+    body::{Ended, Progress},
     io::{read, write, write_last},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     config::MemberConfig,
     log::{Asked as Logged, Line},
     reply,
+    tcp::Pipes,
     upstream::{Cookie, Failure, Kept, Key, connect},
     view::{ListenerView, PoolView},
 };
@@ -57,7 +58,7 @@ pub(super) struct Begun {
     /// Head and the first of the body, as the client gets them.
     pub(super) out: Vec<u8>,
     /// How far the body is.
-    pub(super) progress: super::body::Progress,
+    pub(super) progress: Progress,
 }
 
 impl<S: Stream> Connection<S> {
@@ -335,54 +336,75 @@ impl<S: Stream> Connection<S> {
                 Ok(read) => read,
             };
             received += read as u64;
-            let buffer = worker.pipes.buffer.borrow();
-            let mut bytes = buffer.get(..read).unwrap_or_default();
-            if !partial.is_empty() {
-                partial.extend_from_slice(bytes);
-                bytes = &partial;
-            }
-            let mut out = worker.pipes.take_out();
-            let mut hints = Vec::new();
-            let answer = loop {
-                match answer::rewrite(bytes, asked, closes, &mut out) {
-                    Read::Interim(length) => {
-                        hints.extend_from_slice(&out);
-                        bytes = bytes.get(length..).unwrap_or_default();
-                    }
-                    other => break other,
-                }
+            let hints = match took(&worker.pipes, read, &mut partial, received, asked, closes)? {
+                Took::Begun(begun) => return Ok(begun),
+                Took::Hints(hints) => hints,
             };
-            match answer {
-                Read::Answer(answer) => {
-                    let rest = bytes.get(answer.length..).unwrap_or_default();
-                    let progress =
-                        super::body::Progress::begin(answer.ends, rest, received, &mut out)
-                            .ok_or(Lost::Failed(Failure::BadAnswer))?;
-                    if !hints.is_empty() {
-                        hints.append(&mut out);
-                        out = hints;
-                    }
-                    return Ok(Begun {
-                        answer,
-                        out,
-                        progress,
-                    });
-                }
-                Read::Bad => return Err(Lost::Failed(Failure::BadAnswer)),
-                Read::Incomplete | Read::Interim(_) => {
-                    let left = bytes.to_vec();
-                    drop(buffer);
-                    partial = left;
-                    if partial.len() > HEAD_BYTES_MAX {
-                        return Err(Lost::Failed(Failure::BadAnswer));
-                    }
-                    if !hints.is_empty() {
-                        // The answer is written next, and tells whether the client is still there.
-                        let (client, timer) = (&mut self.stream, &mut self.timer);
-                        drop(write(client, &hints, timer, patience).await);
-                    }
-                }
+            if !hints.is_empty() {
+                // The answer is written next, and tells whether the client is still there.
+                let (client, timer) = (&mut self.stream, &mut self.timer);
+                drop(write(client, &hints, timer, patience).await);
             }
+        }
+    }
+}
+
+enum Took {
+    Begun(Begun),
+    /// The head is not whole yet; this can go to the client meanwhile.
+    Hints(Vec<u8>),
+}
+
+/// Looks at what was read last, behind what is left of before.
+fn took(
+    pipes: &Pipes,
+    read: usize,
+    partial: &mut Vec<u8>,
+    received: u64,
+    asked: Asked,
+    closes: bool,
+) -> Result<Took, Lost> {
+    let buffer = pipes.buffer.borrow();
+    let mut bytes = buffer.get(..read).unwrap_or_default();
+    if !partial.is_empty() {
+        partial.extend_from_slice(bytes);
+        bytes = partial;
+    }
+    let mut out = pipes.take_out();
+    let mut hints = Vec::new();
+    let answer = loop {
+        match answer::rewrite(bytes, asked, closes, &mut out) {
+            Read::Interim(length) => {
+                hints.extend_from_slice(&out);
+                bytes = bytes.get(length..).unwrap_or_default();
+            }
+            other => break other,
+        }
+    };
+    match answer {
+        Read::Answer(answer) => {
+            let rest = bytes.get(answer.length..).unwrap_or_default();
+            let progress = Progress::begin(answer.ends, rest, received, &mut out)
+                .ok_or(Lost::Failed(Failure::BadAnswer))?;
+            if !hints.is_empty() {
+                hints.append(&mut out);
+                out = hints;
+            }
+            Ok(Took::Begun(Begun {
+                answer,
+                out,
+                progress,
+            }))
+        }
+        Read::Bad => Err(Lost::Failed(Failure::BadAnswer)),
+        Read::Incomplete | Read::Interim(_) => {
+            pipes.put_out(out);
+            let left = bytes.to_vec();
+            *partial = left;
+            if partial.len() > HEAD_BYTES_MAX {
+                return Err(Lost::Failed(Failure::BadAnswer));
+            }
+            Ok(Took::Hints(hints))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     future::Future as _,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +14,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Key, connect::Connected};
+use super::{
+    Key,
+    connect::Connected,
+    http1::{Broken, Receiving},
+    metered::Meter,
+    wire::Wire,
+};
 use crate::{balance::Busy, log::Note, worker::Worker};
 
 /// How far a request's body is.
@@ -40,6 +47,8 @@ impl Progress {
 /// A client's body, going to a member.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    /// Taken before, and not sent.
+    first: Option<Bytes>,
     body: Option<Incoming>,
     progress: Rc<Progress>,
     note: Rc<Note>,
@@ -51,15 +60,23 @@ impl Upload {
             .finished
             .set(body.as_ref().is_none_or(Incoming::is_end_stream));
         Self {
+            first: None,
             body,
             progress,
             note,
         }
     }
 
-    /// Takes the body back out of a request that was not sent.
-    pub(super) fn into_body(self) -> Option<Incoming> {
-        self.body
+    /// What was taken comes first again.
+    pub(super) fn put_back(mut self, first: Option<Bytes>) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Of a request that was not sent: its next attempt.
+    pub(super) fn again(self, progress: Rc<Progress>) -> Self {
+        progress.finished.set(self.is_end_stream());
+        Self { progress, ..self }
     }
 }
 
@@ -71,6 +88,10 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(first) = self.first.take() {
+            self.progress.finished.set(self.is_end_stream());
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         let polled = match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
@@ -94,20 +115,88 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.first.is_none() && self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
+        let mut hint = self
+            .body
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint);
+        if let Some(first) = &self.first {
+            let first = first.len() as u64;
+            let (lower, upper) = (hint.lower() + first, hint.upper());
+            hint.set_lower(lower);
+            if let Some(upper) = upper {
+                hint.set_upper(upper + first);
+            }
+        }
+        hint
+    }
+}
+
+/// What comes from a member.
+#[derive(Debug)]
+pub(super) enum Source {
+    Http1(Receiving),
+    Http2(Incoming, Option<Connected>),
+    Nothing,
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(receiving) => receiving.is_end_stream(),
+            Self::Http2(body, _) => body.is_end_stream(),
+            Self::Nothing => true,
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        match self {
+            Self::Http1(receiving) => receiving
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(DownloadError::Http1))),
+            Self::Http2(body, _) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(DownloadError::Http2))),
+            Self::Nothing => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(receiving) => receiving.size_hint(),
+            Self::Http2(body, _) => body.size_hint(),
+            Self::Nothing => SizeHint::with_exact(0),
+        }
+    }
+
+    /// The connection after a switch of protocols, with what has come of the new one; and no body.
+    pub(super) fn into_tunnel(self) -> (Option<(Wire, Bytes)>, Self) {
+        match self {
+            Self::Http1(receiving) => (receiving.into_tunnel(), Self::Nothing),
+            other => (None, other),
+        }
+    }
+
+    /// The connection, when another exchange may follow.
+    fn take_connection(&mut self, finished: bool) -> Option<Connected> {
+        match self {
+            Self::Http1(receiving) => receiving.take_connection().map(Connected::Http1),
+            Self::Http2(_, connection) => connection.take().filter(|_| finished),
+            Self::Nothing => None,
+        }
     }
 }
 
 /// A connection in use: it goes back to the idle ones when its exchange has ended well.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(super) connection: Connected,
+    pub(super) meter: Arc<Meter>,
     pub(super) key: Key,
     pub(super) worker: Rc<Worker>,
     pub(super) progress: Rc<Progress>,
@@ -119,11 +208,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    fn give_back(self) {
+    fn give_back(self, source: &mut Source) {
         self.busy.0.counters.total_time.note(self.since.elapsed());
         self.settle();
-        if self.progress.finished.get() {
-            self.worker.idle.put(self.key, self.connection);
+        if let Some(connection) = source.take_connection(self.progress.finished.get()) {
+            self.worker.idle.put(self.key, connection);
         }
     }
 
@@ -131,9 +220,8 @@ impl Lease {
     fn settle(&self) {
         let (sent, received) = self.before;
         let counters = &self.busy.0.counters;
-        let meter = &self.connection.meter;
-        counters.bytes_in.add(meter.sent.get() - sent);
-        counters.bytes_out.add(meter.received.get() - received);
+        counters.bytes_in.add(self.meter.sent.get() - sent);
+        counters.bytes_out.add(self.meter.received.get() - received);
     }
 
     /// The exchange ends without a whole answer: the connection is not used again.
@@ -146,7 +234,9 @@ impl Lease {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
     #[error("the member's answer broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Http1(Broken),
+    #[error("the member's answer broke off: {0}")]
+    Http2(hyper::Error),
     #[error("the member fell silent within its answer")]
     Silent,
 }
@@ -154,7 +244,7 @@ pub(crate) enum DownloadError {
 /// A member's body, going to the client.
 #[derive(Debug)]
 pub(crate) struct Download {
-    body: Incoming,
+    body: Source,
     lease: Option<Lease>,
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -162,7 +252,7 @@ pub(crate) struct Download {
 
 impl Download {
     /// `lease` is `None` when the connection is not an HTTP one any more.
-    pub(super) fn new(body: Incoming, lease: Option<Lease>, patience: Duration) -> Self {
+    pub(super) fn new(body: Source, lease: Option<Lease>, patience: Duration) -> Self {
         let mut download = Self {
             body,
             lease,
@@ -177,7 +267,7 @@ impl Download {
         if self.body.is_end_stream()
             && let Some(lease) = self.lease.take()
         {
-            lease.give_back();
+            lease.give_back(&mut self.body);
         }
     }
 
@@ -218,10 +308,10 @@ impl Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        match this.body.poll_frame(cx) {
             Poll::Ready(None) => {
                 if let Some(lease) = this.lease.take() {
-                    lease.give_back();
+                    lease.give_back(&mut this.body);
                 }
                 Poll::Ready(None)
             }
@@ -232,7 +322,7 @@ impl Body for Download {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.break_off();
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Pending => match this.poll_silence(cx) {
                 Poll::Ready(()) => {

@@ -4,14 +4,9 @@
 //! Left out on purpose: several exchanges at a time on one HTTP/2 connection. One at a time keeps
 //! accounts exact and clients apart; idle connections are shared as those of HTTP/1 are.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use http::Request;
-use hyper::{
-    Response,
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use lb_model::enums::PoolProtocol;
 use tokio::{
@@ -24,6 +19,7 @@ use super::{
     Upload,
     metered::{Meter, Metered},
     proxy_header,
+    wire::Wire,
 };
 use crate::{
     config::{MemberConfig, PoolConfig},
@@ -73,48 +69,30 @@ pub(crate) async fn tcp(
     Ok(stream)
 }
 
-/// Who sends requests on a connection.
-#[derive(Debug)]
-pub(super) enum Sender {
-    Http1(http1::SendRequest<Upload>),
-    Http2(http2::SendRequest<Upload>),
-}
-
-impl Sender {
-    pub(super) const fn is_http2(&self) -> bool {
-        matches!(self, Self::Http2(_))
-    }
-
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        match self {
-            Self::Http1(sender) => sender.ready().await,
-            Self::Http2(sender) => sender.ready().await,
-        }
-    }
-
-    pub(super) async fn try_send_request(
-        &mut self,
-        request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
-        }
-    }
-}
-
 /// A connection to a member that speaks HTTP.
 #[derive(Debug)]
-pub(crate) struct Connected {
-    pub(super) sender: Sender,
-    pub(super) meter: Arc<Meter>,
+pub(crate) enum Connected {
+    Http1(Wire),
+    Http2(http2::SendRequest<Upload>, Arc<Meter>),
 }
 
 impl Connected {
-    pub(super) fn is_closed(&self) -> bool {
-        match &self.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(sender) => sender.is_closed(),
+    pub(super) const fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(..))
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        match self {
+            Self::Http1(wire) => wire.meter(),
+            Self::Http2(_, meter) => meter,
+        }
+    }
+
+    /// Of one that is idle: nothing more can be sent, or what would come first is no answer.
+    pub(super) fn is_closed(&mut self) -> bool {
+        match self {
+            Self::Http1(wire) => wire.is_spent(),
+            Self::Http2(sender, _) => sender.is_closed(),
         }
     }
 }
@@ -136,46 +114,22 @@ pub(super) async fn http(
     deadline: Duration,
 ) -> Result<Connected, ConnectError> {
     let stream = tcp(pool, member, ends, deadline).await?;
+    let Some(tls) = &pool.tls else {
+        return Ok(Connected::Http1(Wire::plain(stream)));
+    };
     let meter = Arc::new(Meter::default());
     let stream = Metered::new(stream, Arc::clone(&meter));
-    let sender = match &pool.tls {
-        None => http1(stream, member.address).await?,
-        Some(tls) => {
-            let connector = tls.connector(purpose.upgrade);
-            let name = MemberTls::name(purpose.sni, member.address.ip());
-            let stream = timeout(deadline, connector.connect(name, stream)).await??;
-            if stream.get_ref().1.alpn_protocol() == Some(H2) {
-                http2(stream, member).await?
-            } else {
-                http1(stream, member.address).await?
-            }
-        }
-    };
-    Ok(Connected { sender, meter })
+    let connector = tls.connector(purpose.upgrade);
+    let name = MemberTls::name(purpose.sni, member.address.ip());
+    let stream = timeout(deadline, connector.connect(name, stream)).await??;
+    if stream.get_ref().1.alpn_protocol() == Some(H2) {
+        Ok(Connected::Http2(http2(stream, member).await?, meter))
+    } else {
+        Ok(Connected::Http1(Wire::Tls(Box::new(stream))))
+    }
 }
 
-/// A connection that is open already.
-pub(super) async fn adopt(stream: TcpStream, member: SocketAddr) -> hyper::Result<Connected> {
-    let meter = Arc::new(Meter::default());
-    let sender = http1(Metered::new(stream, Arc::clone(&meter)), member).await?;
-    Ok(Connected { sender, meter })
-}
-
-async fn http1<S>(stream: S, address: SocketAddr) -> hyper::Result<Sender>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let stream = TokioIo::new(stream);
-    let (sender, connection) = http1::Builder::new().handshake(stream).await?;
-    lb_telemetry::task::spawn_local("member connection", async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(member.addr = %address, %error, "member connection ended");
-        }
-    });
-    Ok(Sender::Http1(sender))
-}
-
-async fn http2<S>(stream: S, member: &MemberConfig) -> hyper::Result<Sender>
+async fn http2<S>(stream: S, member: &MemberConfig) -> hyper::Result<http2::SendRequest<Upload>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -189,5 +143,5 @@ where
             tracing::trace!(member.addr = %address, %error, "member connection ended");
         }
     });
-    Ok(Sender::Http2(sender))
+    Ok(sender)
 }

@@ -1,6 +1,6 @@
 //! One request to one pool, with the retries that are safe.
 
-use std::{future::Future, pin::pin, rc::Rc, time::Duration};
+use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -17,8 +17,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Download, Key, Upload,
-    body::{Lease, Progress},
+    body::{Lease, Progress, Source},
     connect::{self, Connected, Purpose},
+    http1,
     kept::Kept,
     tunnel,
 };
@@ -91,7 +92,7 @@ pub(crate) struct Exchange<'a> {
 /// How an attempt ended without an answer: what it says about another one.
 enum Lost {
     /// Nothing reached the member; the body is still here. Another attempt is safe.
-    NotSent(Option<Incoming>),
+    NotSent(Box<Upload>),
     /// It may have reached the member, which closed without a byte. Safe for what may be repeated.
     Unanswered,
     /// There was something of an answer, or time ran out. Never repeated.
@@ -110,8 +111,11 @@ type Answer = Response<Reply>;
 
 /// Sends the request to a member and passes its answer on.
 pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Result<Answer, Failure> {
-    let mut body = (!body.is_end_stream()).then_some(body);
+    let body = (!body.is_end_stream()).then_some(body);
     let repeatable = body.is_none() && is_idempotent(&exchange.request.method);
+    let progress = Progress::new(Instant::now());
+    let upload = Upload::new(body, progress, Rc::clone(exchange.note));
+    let mut body = Some(Box::new(upload));
     let pool = exchange.pool;
     let kept = Kept::find(pool, exchange.client, &exchange.request.headers);
     exchange.note.cookie.set(kept.cookie);
@@ -119,7 +123,7 @@ pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Resul
     while let Some(chosen) = exchange.choose(kept, &tried) {
         let counters = &chosen.load.counters;
         let age = if repeatable { ANY_AGE } else { FRESH };
-        let mut reused = exchange.reuse(chosen.key, age).await;
+        let mut reused = exchange.reuse(chosen.key, age);
         loop {
             let is_reused = reused.is_some();
             let connection = match reused.take() {
@@ -133,7 +137,10 @@ pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Resul
                 break;
             };
             let chosen = Chosen { key, ..chosen };
-            match exchange.attempt(connection, chosen, body.take()).await {
+            let Some(upload) = body.take() else {
+                return Err(Failure::BadAnswer);
+            };
+            match exchange.attempt(connection, chosen, *upload).await {
                 Ok(mut answer) => {
                     let headers = answer.headers_mut();
                     kept.settle(
@@ -146,12 +153,17 @@ pub(crate) async fn forward(mut exchange: Exchange<'_>, body: Incoming) -> Resul
                     return Ok(answer);
                 }
                 Err(Lost::NotSent(back)) => {
-                    body = back;
+                    body = Some(back);
                     if !is_reused {
                         break;
                     }
                 }
-                Err(Lost::Unanswered) if is_reused && repeatable => counters.retries.increment(),
+                Err(Lost::Unanswered) if is_reused && repeatable => {
+                    counters.retries.increment();
+                    let progress = Progress::new(Instant::now());
+                    let upload = Upload::new(None, progress, Rc::clone(exchange.note));
+                    body = Some(Box::new(upload));
+                }
                 Err(Lost::Unanswered) => {
                     counters.answer_errors.increment();
                     return Err(Failure::BadAnswer);
@@ -209,7 +221,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// An idle connection: the client's own before anyone's.
-    async fn reuse(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
+    fn reuse(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
         let idle = &self.client.worker.idle;
         let own = self.client.owns.get();
         let owned = own.then(|| {
@@ -217,24 +229,7 @@ impl<'a> Exchange<'a> {
             Some((key, idle.take(key, age)?))
         });
         let anyone = || Some((key, idle.take(key, age)?));
-        let idle_one = owned.flatten().or_else(anyone);
-        if idle_one.is_some() || key.tls.is_some() {
-            return idle_one;
-        }
-        self.adopt(key, age).await
-    }
-
-    /// One that was used without hyper.
-    async fn adopt(&self, key: Key, age: Duration) -> Option<(Key, Connected)> {
-        let idle = &self.client.worker.idle;
-        let own = self.client.owns.get().then(|| {
-            let key = key.of(self.client.number);
-            Some((key, idle.take_raw_younger(key, age)?))
-        });
-        let anyone = || Some((key, idle.take_raw_younger(key, age)?));
-        let (key, stream) = own.flatten().or_else(anyone)?;
-        let connected = connect::adopt(stream, key.member).await.ok()?;
-        Some((key, connected))
+        owned.flatten().or_else(anyone)
     }
 
     /// A new connection, or `None`: then another member may be tried.
@@ -263,25 +258,29 @@ impl<'a> Exchange<'a> {
 
     async fn attempt(
         &mut self,
-        mut connection: Connected,
+        connection: Connected,
         chosen: Chosen<'_>,
-        body: Option<Incoming>,
+        body: Upload,
     ) -> Result<Answer, Lost> {
-        // A pooled connection may still be finishing; one that has closed says so here.
-        if connection.sender.ready().await.is_err() {
-            return Err(Lost::NotSent(body));
-        }
         let since = Instant::now();
-        let meter = &connection.meter;
+        let meter = Arc::clone(connection.meter());
         let before = (meter.sent.get(), meter.received.get());
         let busy = Busy::count(chosen.load);
         let progress = Progress::new(since);
-        let body = Upload::new(body, Rc::clone(&progress), Rc::clone(self.note));
+        let body = body.again(Rc::clone(&progress));
         let mut request = self.request_for_member(body);
-        if connection.sender.is_http2() {
+        if connection.is_http2() {
             self.make_http2(&mut request, chosen.key);
         }
-        let sending = connection.sender.try_send_request(request);
+        let lease = Lease {
+            meter,
+            key: chosen.key,
+            worker: Rc::clone(&self.client.worker),
+            progress: Rc::clone(&progress),
+            busy,
+            before,
+            since,
+        };
         let config = &self.listener.config;
         // In HTTP/1 the gate keeps the client's times.
         let is_h2 = self.client.session.as_ref().is_some_and(|it| it.h2);
@@ -289,30 +288,18 @@ impl<'a> Exchange<'a> {
             config.member_timeout,
             is_h2.then_some(config.client_timeout),
         );
-        let sent = within(times, &progress, sending).await;
-        let lease = Lease {
-            connection,
-            key: chosen.key,
-            worker: Rc::clone(&self.client.worker),
-            progress,
-            busy,
-            before,
-            since,
-        };
-        match sent {
-            Ok(Ok(response)) => {
+        let speaking = speak(connection, request, &lease);
+        let sent = within(times, &progress, speaking).await;
+        match sent.map_err(Lost::Failed).flatten() {
+            Ok(response) => {
                 let counters = &lease.busy.0.counters;
                 counters.answer_time.note(since.elapsed());
                 counters.answers.count(response.status());
                 self.answer(response, lease).map_err(Lost::Failed)
             }
-            Ok(Err(error)) => {
+            Err(lost) => {
                 lease.abandon();
-                Err(lost(error, &lease))
-            }
-            Err(failure) => {
-                lease.abandon();
-                Err(Lost::Failed(failure))
+                Err(lost)
             }
         }
     }
@@ -367,11 +354,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn answer(
-        &mut self,
-        mut response: Response<Incoming>,
-        mut lease: Lease,
-    ) -> Result<Answer, Failure> {
+    fn answer(&mut self, response: Response<Source>, mut lease: Lease) -> Result<Answer, Failure> {
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if authenticates_connections(response.headers()) {
             lease.key = lease.key.of(self.client.number);
@@ -379,21 +362,22 @@ impl<'a> Exchange<'a> {
         if lease.key.owner.is_some() {
             self.client.owns.set(true);
         }
+        let (mut parts, mut body) = response.into_parts();
         let mut lease = Some(lease);
         if switching {
-            let Some(from_client) = self.upgrade.take() else {
+            let from_member;
+            (from_member, body) = body.into_tunnel();
+            let (Some(from_client), Some(from_member)) = (self.upgrade.take(), from_member) else {
                 if let Some(lease) = lease {
                     lease.abandon();
                 }
                 return Err(Failure::BadAnswer);
             };
-            let from_member = hyper::upgrade::on(&mut response);
             self.client.gate.open();
             if let Some(lease) = lease.take() {
                 tunnel::start(self.client, lease, from_client, from_member);
             }
         }
-        let (mut parts, body) = response.into_parts();
         headers::strip_answer(&mut parts.headers, switching);
         if let Some(hsts) = &self.listener.config.hsts {
             parts
@@ -431,15 +415,45 @@ fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
-fn lost(error: TrySendError<Request<Upload>>, lease: &Lease) -> Lost {
-    let mut error = error;
+/// Sends a request and waits for the head of its answer.
+async fn speak(
+    connection: Connected,
+    request: Request<Upload>,
+    lease: &Lease,
+) -> Result<Response<Source>, Lost> {
+    let (mut sender, meter) = match connection {
+        Connected::Http1(wire) => {
+            let answer = http1::exchange(wire, request, &lease.worker, |_status, _hints| {}).await;
+            return match answer {
+                Ok(response) => Ok(response.map(Source::Http1)),
+                Err(http1::Lost::NotSent(upload)) => Err(Lost::NotSent(Box::new(upload))),
+                Err(http1::Lost::Unanswered) => Err(Lost::Unanswered),
+                Err(http1::Lost::Bad) => Err(Lost::Failed(Failure::BadAnswer)),
+            };
+        }
+        Connected::Http2(sender, meter) => (sender, meter),
+    };
+    // A pooled connection may still be finishing; one that has closed says so here.
+    if sender.ready().await.is_err() {
+        return Err(Lost::NotSent(Box::new(request.into_body())));
+    }
+    match sender.try_send_request(request).await {
+        Ok(response) => {
+            let connection = Connected::Http2(sender, meter);
+            Ok(response.map(|body| Source::Http2(body, Some(connection))))
+        }
+        Err(error) => Err(lost(error, lease)),
+    }
+}
+
+fn lost(mut error: TrySendError<Request<Upload>>, lease: &Lease) -> Lost {
     if let Some(request) = error.take_message() {
-        return Lost::NotSent(request.into_body().into_body());
+        return Lost::NotSent(Box::new(request.into_body()));
     }
     let error = error.into_error();
     tracing::trace!(member.addr = %lease.key.member, %error, "no answer from the member");
     let (_, received) = lease.before;
-    let silent = lease.connection.meter.received.get() == received;
+    let silent = lease.meter.received.get() == received;
     let closed = error.is_incomplete_message()
         || error.is_canceled()
         || error.is_closed()

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::connect::Connected;
+use super::{connect::Connected, wire::Wire};
 use crate::config::MemberConfig;
 
 /// Idle connections kept per member and worker.
@@ -57,7 +57,7 @@ struct Idle {
     since: Instant,
 }
 
-/// One that speaks no HTTP/2 and belongs to no hyper task.
+/// One in clear that speaks HTTP/1.
 #[derive(Debug)]
 struct Raw {
     stream: TcpStream,
@@ -88,9 +88,12 @@ pub(crate) struct IdleConnections(
 impl IdleConnections {
     /// The one used last, if it is open and has been idle for less than `younger_than`.
     pub(super) fn take(&self, key: Key, younger_than: Duration) -> Option<Connected> {
+        if let Some(stream) = self.take_raw_younger(key, younger_than) {
+            return Some(Connected::Http1(Wire::plain(stream)));
+        }
         let mut members = self.0.borrow_mut();
         let idle = members.get_mut(&key)?;
-        while let Some(candidate) = idle.pop() {
+        while let Some(mut candidate) = idle.pop() {
             if candidate.connection.is_closed() {
                 continue;
             }
@@ -104,9 +107,12 @@ impl IdleConnections {
     }
 
     pub(super) fn put(&self, key: Key, connection: Connected) {
-        if connection.is_closed() {
-            return;
-        }
+        let connection = match connection {
+            Connected::Http1(Wire::Plain(stream)) => {
+                return self.put_raw(key, stream.into_inner());
+            }
+            other => other,
+        };
         let mut members = self.0.borrow_mut();
         let idle = members.entry(key).or_default();
         if idle.len() < IDLE_MAX {
@@ -163,7 +169,7 @@ impl IdleConnections {
             })
         };
         self.0.borrow_mut().retain(|key, idle| {
-            idle.retain(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
+            idle.retain_mut(|idle| !idle.connection.is_closed() && idle.since.elapsed() < IDLE_FOR);
             is_wanted(key) && !idle.is_empty()
         });
         self.1.borrow_mut().retain(|key, idle| {

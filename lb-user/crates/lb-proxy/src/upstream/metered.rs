@@ -19,7 +19,7 @@ pub(crate) struct Meter {
 }
 
 #[derive(Debug)]
-pub(super) struct Metered<S> {
+pub(crate) struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,
 }
@@ -27,6 +27,14 @@ pub(super) struct Metered<S> {
 impl<S> Metered<S> {
     pub(super) fn new(stream: S, meter: Arc<Meter>) -> Self {
         Self { stream, meter }
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 }
 

@@ -11,11 +11,13 @@
 mod body;
 pub(crate) mod connect;
 mod forward;
+mod http1;
 mod idle;
 mod kept;
 mod metered;
 pub(crate) mod proxy_header;
 mod tunnel;
+mod wire;
 
 pub(crate) use body::{Download, DownloadError, Upload};
 pub(crate) use forward::{Exchange, Failure, forward};

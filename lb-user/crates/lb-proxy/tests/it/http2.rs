@@ -6,7 +6,10 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{
+    body::Frame,
+    client::conn::http2::{self, SendRequest},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use lb_model::enums::{L7PolicyAction, ListenerProtocol};
 use rustls_pki_types::ServerName;
@@ -135,7 +138,7 @@ async fn a_body_that_stops_coming_is_given_up_and_the_others_go_on() -> anyhow::
     let stream = TokioIo::new(world.connect().await?);
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
     lb_telemetry::task::spawn("test client", connection);
-    let never = futures_util::stream::pending::<Result<hyper::body::Frame<Bytes>, Infallible>>();
+    let never = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();
     let stuck = StreamBody::new(never).boxed();
     let stuck = sender.send_request(Request::post("https://one.test/").body(stuck)?);
     let whole = Full::from("whole").boxed();
@@ -145,6 +148,35 @@ async fn a_body_that_stops_coming_is_given_up_and_the_others_go_on() -> anyhow::
     assert_eq!(
         (stuck?.status().as_u16(), whole?.status().as_u16()),
         (408, 200)
+    );
+    Ok(())
+}
+
+/// As gRPC does it.
+#[tokio::test]
+async fn trailers_go_both_ways() -> anyhow::Result<()> {
+    let world = world().await?;
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n";
+    world.member.behave(Behaviour::Raw(answer.to_owned()));
+    let stream = TokioIo::new(world.connect().await?);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+    lb_telemetry::task::spawn("test client", connection);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", http::HeaderValue::from_static("7"));
+    let frames = [Frame::data(Bytes::from("abc")), Frame::trailers(trailers)];
+    // Of unknown length: a length that is said leaves no room for trailers in HTTP/1.
+    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, Infallible>)));
+    let request = Request::post("https://one.test/svc/method").body(body)?;
+    let response = timeout(PATIENCE, sender.send_request(request)).await??;
+    let answer = timeout(PATIENCE, response.into_body().collect()).await??;
+    let status = answer.trailers().and_then(|it| it.get("grpc-status"));
+    assert_eq!(status.map(http::HeaderValue::as_bytes), Some(&b"0"[..]));
+    assert_eq!(answer.to_bytes(), "hi");
+    let requests = world.member.requests();
+    let request = requests.first().context("a request")?;
+    assert!(
+        request.ends_with("\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n"),
+        "{request}"
     );
     Ok(())
 }

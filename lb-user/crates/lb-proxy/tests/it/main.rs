@@ -18,4 +18,5 @@ mod serving;
 mod takeover;
 mod tcp;
 mod tls;
+mod trailers;
 mod udp;

@@ -185,8 +185,11 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String
     let end = if head.contains("transfer-encoding: chunked") {
         loop {
             let body = buffer.get(head_end..)?;
-            if let Some(end) = body.windows(5).position(|five| five == b"0\r\n\r\n") {
-                break head_end + end + 5;
+            let last = body.windows(5).position(|five| five == b"\r\n0\r\n");
+            let last = last.or_else(|| body.starts_with(b"0\r\n").then_some(0));
+            let trailers = body.get(last.unwrap_or(body.len())..)?;
+            if let Some(end) = trailers.windows(4).position(|four| four == b"\r\n\r\n") {
+                break head_end + last? + end + 4;
             }
             more(stream, buffer).await?;
         }
