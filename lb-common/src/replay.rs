@@ -25,6 +25,8 @@ pub mod order {
     pub const COUNT: u32 = 1;
     /// Any.
     pub const RANDOM: u32 = 2;
+    /// One after the other, clients and ports all over the place.
+    pub const SCATTERED: u32 = 3;
 }
 
 /// `PLAN[0]`.
@@ -45,8 +47,8 @@ pub struct Plan {
     pub order: u32,
     /// Flows minus one: a power of two minus one.
     pub mask: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// 1: the kernel sends what comes out (live frames), and puts head and tail back itself.
+    pub is_live: u32,
     /// Packets so far, which with [`order::COUNT`] number the flows.
     pub next: u64,
     /// State of the generator for [`order::RANDOM`].
@@ -63,6 +65,8 @@ pub mod names {
     pub const PROGRAM_REPLAY: &str = "replay";
     /// XDP_TX and nothing else.
     pub const PROGRAM_NOTHING: &str = "nothing";
+    /// XDP_DROP and nothing else: where live frames end.
+    pub const PROGRAM_SINK: &str = "sink";
     /// One access to an ARRAY of buckets.
     pub const PROGRAM_ARRAY: &str = "floor_array";
     /// One look into a HASH, and an insertion when there is nothing.

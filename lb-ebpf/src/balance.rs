@@ -96,7 +96,8 @@ fn try_balance(
     // Not on the stack, which is too short for it.
     // SAFETY: this CPU's value of a live map; XDP programs do not interrupt one another.
     let seek = unsafe { &raw mut (*scratch).seek };
-    let slot = if is_unknown {
+    // It was sought in two blocks.
+    let slot = if is_unknown && !flow::has_thirds() {
         core::ptr::null_mut()
     } else {
         look_up(config, packet, transport, index, seek)

@@ -104,6 +104,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Block and, above it, slot, with the highest bit set.
+    #[inline(always)]
+    fn number(self) -> u64 {
+        1 << 63 | (self.at as u64) << 32 | self.block as u64
+    }
+
     /// Where its word is.
     #[inline(always)]
     pub(crate) fn cell(&self) -> *mut u64 {
@@ -112,7 +118,7 @@ impl Found {
     }
 }
 
-/// Looks a flow up.
+/// Looks a flow up in its first two blocks.
 #[inline(always)]
 pub(crate) fn find(place: &Place) -> Option<Found> {
     if place.is_v6 {
@@ -122,6 +128,48 @@ pub(crate) fn find(place: &Place) -> Option<Found> {
     }
 }
 
+/// Likewise in the third block, as [`lb_find`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_find_third(place: *const Place) -> u64 {
+    given!(0; place);
+    let found = if place.is_v6 {
+        find_third_as::<true>(place)
+    } else {
+        find_third_as::<false>(place)
+    };
+    match found {
+        Some(found) => found.number(),
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn find_third_as<const V6: bool>(place: &Place) -> Option<Found> {
+    let third = slots(V6, place.third)?;
+    find_in::<V6>(third, place.third, place)
+}
+
+/// Whether a flow was ever put into its third block.
+#[inline(always)]
+pub(crate) fn has_thirds() -> bool {
+    match LB_LIVE.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        Some(live) => load(unsafe { &raw const (*live).has_thirds }) != 0,
+        None => false,
+    }
+}
+
+/// From now on they are looked at.
+#[inline(always)]
+fn note_thirds() {
+    if let Some(live) = LB_LIVE.get_ptr_mut(0) {
+        // SAFETY: a live map value.
+        store(unsafe { &raw mut (*live).has_thirds }, 1);
+    }
+}
+
+/// Looks a flow up in its first two blocks, where nearly all are.
 #[inline(always)]
 pub(crate) fn find_as<const V6: bool>(place: &Place) -> Option<Found> {
     let first = slots(V6, place.first)?;
@@ -159,7 +207,8 @@ pub(crate) fn find_slot(place: &Place) -> (*mut Slot, Word) {
 extern "C" fn lb_find(place: *const Place) -> u64 {
     given!(0; place);
     match find(place) {
-        Some(found) => 1 << 63 | (found.at as u64) << 32 | found.block as u64,
+        Some(found) => found.number(),
+        None if has_thirds() => lb_find_third(place),
         None => 0,
     }
 }
@@ -422,7 +471,11 @@ pub(crate) fn claim(place: &Place, tick: u32) -> Option<Claim> {
         let second = slots(place.is_v6, place.second)?;
         let in_second = lb_scan(second.cast(), place.start as u32, tick);
         (block, number, at) = (second, place.second, in_second & NONE);
-        if at == NONE {
+        if at == NONE && in_first >> 8 == NONE && in_second >> 8 == NONE {
+            // Established all of them.
+            at = lb_scan_third(place, tick);
+            (block, number) = (slots(place.is_v6, place.third)?, place.third);
+        } else if at == NONE {
             (block, number, at) = (first, place.first, in_first >> 8);
         }
         if at == NONE {
@@ -433,6 +486,24 @@ pub(crate) fn claim(place: &Place, tick: u32) -> Option<Claim> {
         }
     }
     take(block, number, at as usize)
+}
+
+/// A slot for a flow in its third block, or [`NONE`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lb_scan_third(place: *const Place, tick: u32) -> u32 {
+    given!(NONE; place);
+    let Some(third) = slots(place.is_v6, place.third) else {
+        return NONE;
+    };
+    // Before anybody can miss it there.
+    note_thirds();
+    let found = lb_scan(third.cast(), place.start as u32, tick);
+    if found & NONE == NONE {
+        found >> 8
+    } else {
+        found & NONE
+    }
 }
 
 /// The first free slot from `start`, and above it the first whose flow is not established.

@@ -1,4 +1,4 @@
-//! Where a flow may be in the table.
+//! Where a flow may be in the table: in two blocks, and in a third when both were full of established flows.
 
 use lb_common::{
     hash,
@@ -8,7 +8,7 @@ use lb_common::{
     },
 };
 
-/// A flow's key and the two blocks in which it may be.
+/// A flow's key and the blocks in which it may be.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Place {
@@ -17,6 +17,7 @@ pub(crate) struct Place {
     pub(crate) hash: u64,
     pub(crate) first: u32,
     pub(crate) second: u32,
+    pub(crate) third: u32,
     /// Slot that is looked at first.
     pub(crate) start: usize,
     pub(crate) client: Addr,
@@ -49,6 +50,7 @@ impl Place {
             hash,
             first: (hash as u32 & mask) * blocks + inside,
             second: ((hash >> 26) as u32 & mask) * blocks + inside,
+            third: ((hash >> 40) as u32 & mask) * blocks + inside,
             start: ((number & 3) | (half & 1) << 2) as usize,
             client: *client,
             is_v6,

@@ -40,9 +40,14 @@ fn establish(world: &World, family: Family, port: u16) -> anyhow::Result<()> {
 
 /// Takes every slot of a family's table with established flows of nobody here.
 fn fill(world: &World, family: Family) -> anyhow::Result<()> {
+    fill_blocks(world, family, 0)
+}
+
+/// Likewise from a block on.
+fn fill_blocks(world: &World, family: Family, first: u32) -> anyhow::Result<()> {
     let now = tick(clock::monotonic_ns());
     let member = members(family)[0].0;
-    for block in 0..FLOW_BLOCKS {
+    for block in first..FLOW_BLOCKS {
         let slots: [Slot; SLOTS] = std::array::from_fn(|at| Slot {
             word: Word::new(member, 0, now, state::ESTABLISHED, 0, 0).0,
             key: 1 << 63 | u64::from(block) << 8 | at as u64,
@@ -204,6 +209,40 @@ fn without_room_nat_drops_and_dsr_forwards_by_hash() -> anyhow::Result<()> {
                 assert_eq!(*way.get_or_insert(addresses.clone()), addresses);
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_has_a_third_block_when_two_are_full() -> anyhow::Result<()> {
+    let dsr = |record: &mut ListenerRecord| {
+        record.kind = listener_kind::DSR_L2;
+        record.algorithm = algorithm::ROUND_ROBIN;
+    };
+    let Some(world) = flows::world("third", dsr)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        // Half of the pages: of eight flows one finds three full blocks, of four one finds two.
+        fill_blocks(&world, family, FLOW_BLOCKS / 2)?;
+        let (mut recorded, mut unrecorded) = (0, 0);
+        for host in 1..=200 {
+            let mut ways = Vec::new();
+            for flags in [tcp_flags::SYN, tcp_flags::ACK, tcp_flags::ACK] {
+                let frame = Frame::tcp(family, PORT, flags).from(family.addr(1, host), 7);
+                let out = world.xdp(&frame.build()?)?;
+                ways.push((out.reason, out.bytes[..6].to_vec()));
+            }
+            match ways[0].0 {
+                Reason::DsrForward => recorded += 1,
+                Reason::DsrUnrecorded => unrecorded += 1,
+                other => anyhow::bail!("{other:?}"),
+            }
+            // By hash or by turn: a flow stays where it is.
+            ensure!(ways[0] == ways[1] && ways[1] == ways[2], "{ways:?}");
+        }
+        println!("{family:?}: {recorded} recorded, {unrecorded} not");
+        assert!(recorded >= 155, "two blocks alone would have room for 150");
     }
     Ok(())
 }

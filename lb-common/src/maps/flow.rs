@@ -14,7 +14,9 @@
 //! beside each other: four share a line, 128 a page. That is worth more than anything else at many
 //! flows: lines and pages are what a lookup waits for. A flow may be in either of two blocks, on pages
 //! that a keyed hash of client, `port / 128` and listener names; each has eight slots. Both are
-//! looked at before a flow is taken for unknown.
+//! looked at before a flow is taken for unknown; and once both were full of established flows for anybody, so is
+//! a third ([`super::live::LbLive::has_thirds`]), which keeps what is unrecorded below one in a hundred of as
+//! many flows as half the slots, also where all clients use their ports in turn.
 //!
 //! **Concurrency.** All changes are by compare-and-swap of the word: a slot is claimed
 //! ([`state::BUSY`]), its key written, then published with a generation that is one higher. Readers

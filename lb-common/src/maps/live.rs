@@ -55,8 +55,9 @@ pub struct LbLive {
     pub ports: u64,
     /// New flows of the current second: [`rate_word`].
     pub new: u64,
-    /// Zero.
-    pub _pad: u64,
+    /// Of index 0: not 0 once a flow of whichever load balancer had to go into its third block. Until then nobody
+    /// looks there.
+    pub has_thirds: u64,
 }
 
 /// `LB_SHARES`: what one load balancer may have; 0: no limit.

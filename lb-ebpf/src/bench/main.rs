@@ -37,6 +37,12 @@ pub fn nothing(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
+/// Where live frames end.
+#[xdp]
+pub fn sink(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_DROP
+}
+
 /// A flow table at its best: one line of an array.
 #[xdp]
 pub fn floor_array(ctx: XdpContext) -> u32 {

@@ -40,7 +40,9 @@ pub(crate) fn restore(ctx: &XdpContext) -> Option<()> {
     let plan = PLAN.get_ptr_mut(0)?;
     // SAFETY: a live value of an array; one test runs at a time.
     let plan = unsafe { &mut *plan };
-    put_back(ctx, plan)?;
+    if plan.is_live == 0 {
+        put_back(ctx, plan)?;
+    }
     let (data, end) = bounds(ctx);
     for (index, word) in plan.template.iter().enumerate() {
         let at = data + index * 8;
@@ -50,7 +52,10 @@ pub(crate) fn restore(ctx: &XdpContext) -> Option<()> {
         // SAFETY: in the packet, as was just checked; these machines store words at any address.
         unsafe { *(at as *mut u64) = *word };
     }
-    let number = number(plan);
+    let mut number = number(plan);
+    if plan.order == order::SCATTERED {
+        number = scattered(number);
+    }
     plan.next += 1;
     if plan.order == order::ONE {
         return Some(());
@@ -107,6 +112,14 @@ fn number(plan: &mut Plan) -> u32 {
         .wrapping_mul(0x5851_f42d_4c95_7f2d)
         .wrapping_add(0x1405_7b7e_f767_814f);
     (plan.random >> 32) as u32 & plan.mask
+}
+
+/// Another number for each number of 30 bits, which is what clients and ports have.
+#[inline(always)]
+fn scattered(number: u32) -> u32 {
+    const ALL: u32 = (1 << 30) - 1;
+    let mixed = number.wrapping_mul(0x9e37_79b1) & ALL;
+    (mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca6b) & ALL
 }
 
 #[inline(always)]

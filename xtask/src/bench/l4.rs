@@ -11,6 +11,8 @@
 //! what BPF_PROG_TEST_RUN says when nobody says otherwise.
 
 mod case;
+mod fill;
+mod live;
 mod measure;
 mod packet;
 mod replay;
@@ -54,6 +56,12 @@ pub struct L4Args {
     /// Flows of each family that the tables are made for (twice as many slots).
     #[arg(long, default_value_t = 1 << 20)]
     flows: u32,
+    /// Nothing but frames that are really sent, over a veth.
+    #[arg(long)]
+    live: bool,
+    /// Nothing but how many flows the tables hold, and in how much memory.
+    #[arg(long, conflicts_with = "live")]
+    memory: bool,
     /// Samples of each program; their medians count.
     #[arg(long, default_value_t = 11)]
     rounds: usize,
@@ -114,12 +122,23 @@ fn measure_all(object: &Path, args: &L4Args) -> anyhow::Result<()> {
     let cases = or_default(&args.cases, Case::value_variants());
     let replay = object.with_file_name("lbaas-bench.bpf.o");
     let mut bench = Bench::new(&replay, args.rounds, args.packets, args.json)?;
+    let is_all = args.cases.is_empty();
+    if args.memory || (is_all && !args.live) {
+        fill::rows(&mut bench, object, args.flows)?;
+    }
+    if args.live || (is_all && !args.memory) {
+        live::rows(&mut bench, object, &modes)?;
+    }
+    if args.live || args.memory {
+        return Ok(());
+    }
     for vips in or_default(&args.vips, &[1, 10_000]) {
         for mode in &modes {
             let setup = Setup {
                 mode: *mode,
                 vips,
                 flows: args.flows,
+                ingress: world::INGRESS,
             };
             // One at a time: a table for a million flows is a few hundred MiB.
             let mut world = World::load(object, &setup)?;
@@ -144,6 +163,7 @@ fn load_only(object: &Path, args: &L4Args) -> anyhow::Result<()> {
         mode: args.mode.first().copied().unwrap_or(Mode::DsrIpip),
         vips: args.vips.first().copied().unwrap_or(1),
         flows: args.flows,
+        ingress: world::INGRESS,
     };
     let world = World::load(object, &setup)?;
     std::fs::create_dir_all(dir)?;

@@ -23,31 +23,31 @@ const FLOORS: [(&str, &str); 3] = [
 
 /// Everything that rows have in common.
 pub struct Bench {
-    replay: Replay,
-    rounds: usize,
+    pub(super) replay: Replay,
+    pub(super) rounds: usize,
     packets: u32,
-    as_json: bool,
-    nothing: ProgramFd,
+    pub(super) as_json: bool,
+    pub(super) nothing: ProgramFd,
     lru: ProgramFd,
     /// Number of the next flow that nobody has seen.
     fresh: u64,
 }
 
 /// A program whose samples are taken.
-struct Subject<'p> {
-    program: &'p ProgramFd,
-    samples: Vec<f64>,
+pub(super) struct Subject<'p> {
+    pub(super) program: &'p ProgramFd,
+    pub(super) samples: Vec<f64>,
 }
 
 impl<'p> Subject<'p> {
-    const fn new(program: &'p ProgramFd) -> Self {
+    pub(super) const fn new(program: &'p ProgramFd) -> Self {
         Self {
             program,
             samples: Vec::new(),
         }
     }
 
-    fn median(&mut self) -> f64 {
+    pub(super) fn median(&mut self) -> f64 {
         self.samples.sort_by(f64::total_cmp);
         self.samples
             .get(self.samples.len() / 2)
@@ -57,7 +57,7 @@ impl<'p> Subject<'p> {
 }
 
 /// What was counted between two looks.
-fn since(
+pub(super) fn since(
     before: &BTreeMap<Reason, u64>,
     after: &BTreeMap<Reason, u64>,
 ) -> Vec<(&'static str, u64)> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, ProgramArray},
-    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode},
 };
 use lb_common::replay::{Plan, names, order};
 use lb_sys::{bpf::Map, clock};
@@ -22,6 +22,8 @@ pub enum Order {
     One,
     /// These numbers, one after the other.
     From(u64),
+    /// Likewise, but clients and ports all over the place.
+    Scattered(u64),
     /// A power of two of them, any order.
     Random(u32),
 }
@@ -69,10 +71,46 @@ impl Replay {
         flows: Order,
         packets: u32,
     ) -> anyhow::Result<f64> {
+        self.run_by(program, packet, flows, packets, None)
+    }
+
+    /// The same with what comes out really sent, as if it had come in by an interface (of the caller's
+    /// namespace).
+    pub fn run_live(
+        &mut self,
+        program: &ProgramFd,
+        packet: &[u8],
+        packets: u32,
+        ifindex: u32,
+    ) -> anyhow::Result<f64> {
+        self.run_by(program, packet, Order::One, packets, Some(ifindex))
+    }
+
+    /// Attaches a program of the bench's own; it stays as long as this.
+    pub fn attach(&mut self, name: &str, interface: &str) -> anyhow::Result<()> {
+        let program: &mut Xdp = self
+            .ebpf
+            .program_mut(name)
+            .context("no program")?
+            .try_into()?;
+        program
+            .attach(interface, XdpMode::Driver)
+            .with_context(|| format!("{name} on {interface}"))?;
+        Ok(())
+    }
+
+    fn run_by(
+        &mut self,
+        program: &ProgramFd,
+        packet: &[u8],
+        flows: Order,
+        packets: u32,
+        live: Option<u32>,
+    ) -> anyhow::Result<f64> {
         self.target
             .set(0, program, 0)
             .context("the kernel does not let the wrapper call the program")?;
-        let first = self.write_plan(packet, flows)?;
+        let first = self.write_plan(packet, flows, live.is_some())?;
         let wrapper: &Xdp = self
             .ebpf
             .program(names::PROGRAM_REPLAY)
@@ -81,11 +119,19 @@ impl Replay {
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.repeat = packets;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let length = u32::try_from(packet.len())?;
+        let context = [0, length, 0, live.unwrap_or_default(), 0, 0].map(u32::to_ne_bytes);
+        if live.is_some() {
+            options.ctx_in = Some(context.as_flattened());
+            options.attrs = TestRunAttrs::new().xdp_live_frames(64);
+        }
         let begin = clock::thread_cpu_ns();
         let ran = wrapper.test_run(options)?;
         let spent = clock::thread_cpu_ns() - begin;
+        // Live frames have no one verdict.
         ensure!(
-            ran.return_value != XDP_ABORTED,
+            live.is_some() || ran.return_value != XDP_ABORTED,
             "the wrapper could not restore the packet"
         );
         let plan = self.read_plan()?;
@@ -99,8 +145,9 @@ impl Replay {
         Ok(spent as f64 / f64::from(packets))
     }
 
-    fn write_plan(&self, packet: &[u8], flows: Order) -> anyhow::Result<u64> {
+    fn write_plan(&self, packet: &[u8], flows: Order, live: bool) -> anyhow::Result<u64> {
         let mut plan = Plan {
+            is_live: u32::from(live),
             length: u32::try_from(packet.len())?,
             is_first: 1,
             is_v6: u32::from(packet.get(12..14) == Some(&[0x86, 0xdd])),
@@ -115,6 +162,9 @@ impl Replay {
             Order::One => {}
             Order::From(first) => {
                 (plan.order, plan.mask, plan.next) = (order::COUNT, u32::MAX, first);
+            }
+            Order::Scattered(first) => {
+                (plan.order, plan.mask, plan.next) = (order::SCATTERED, u32::MAX, first);
             }
             Order::Random(flows) => {
                 ensure!(flows.is_power_of_two(), "flows in random order");

@@ -52,6 +52,8 @@ pub struct Setup {
     pub vips: u32,
     /// Flows that the tables are made for.
     pub flows: u32,
+    /// Interface that packets come in by and leave by.
+    pub ingress: u32,
 }
 
 impl Setup {
@@ -185,6 +187,20 @@ impl World {
         Ok(())
     }
 
+    /// Flows in the tables.
+    pub fn flows_known(&self) -> anyhow::Result<u64> {
+        let mut known = 0;
+        for name in [names::FLOWS4, names::FLOWS6] {
+            self.tables.map(name)?.scan(|_, value| {
+                if let Ok((block, _)) = Block4::read_from_prefix(value) {
+                    let live = block.slots.iter().filter(|slot| Word(slot.word).is_live());
+                    known += live.count() as u64;
+                }
+            })?;
+        }
+        Ok(known)
+    }
+
     /// Packets by reason since the program was loaded.
     pub fn reasons(&self) -> anyhow::Result<BTreeMap<Reason, u64>> {
         self.tables.reasons()
@@ -232,17 +248,18 @@ impl World {
             outer_v6: Addr::v6([0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         };
         self.set(names::CONFIG, 0, &config)?;
+        let ingress = setup.ingress;
         self.set(
             names::SEGMENTS,
-            INGRESS,
+            ingress,
             &(segment_word(SEGMENT) | SEGMENT_TX),
         )?;
-        self.set(names::DEVS, INGRESS, &[INGRESS, 0])?;
+        self.set(names::DEVS, ingress, &[ingress, 0])?;
         if setup.mode == Mode::Steer {
-            self.amphora()?;
+            self.amphora(ingress)?;
         }
         for is_v6 in [false, true] {
-            self.members(is_v6)?;
+            self.members(is_v6, ingress)?;
             if setup.mode == Mode::Nat {
                 self.sources(is_v6)?;
             }
@@ -328,7 +345,7 @@ impl World {
         Ok(())
     }
 
-    fn members(&self, is_v6: bool) -> anyhow::Result<()> {
+    fn members(&self, is_v6: bool, ifindex: u32) -> anyhow::Result<()> {
         let first = if is_v6 { 1001 } else { 1 };
         let mut entries = Vec::new();
         for number in 0..MEMBERS {
@@ -341,7 +358,7 @@ impl World {
             };
             let record = MemberRecord {
                 segment: SEGMENT,
-                ifindex: INGRESS,
+                ifindex,
                 addr,
                 snat: snat(number, is_v6),
                 port: Be16::new(PORT),
@@ -379,9 +396,9 @@ impl World {
     }
 
     /// One amphora behind the interface that packets come by, alive for a day.
-    fn amphora(&self) -> anyhow::Result<()> {
+    fn amphora(&self, ifindex: u32) -> anyhow::Result<()> {
         let record = AmphoraRecord {
-            ifindex: INGRESS,
+            ifindex,
             lb: LB,
             dst_mac: MEMBER_MAC,
             src_mac: OUR_MAC,
