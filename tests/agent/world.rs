@@ -273,6 +273,7 @@ fn config(base: &Path, [public, members]: [NetworkId; 2]) -> anyhow::Result<Agen
         bpf_dir: base.join("bpf"),
         drain_timeout: Duration::from_secs(10),
         l4: lb_agent::L4Limits::default(),
+        spare_amphorae: 2,
         interfaces: vec![
             interface(UPLINK_CLIENT, public),
             interface(UPLINK_MEMBER, members),

@@ -10,5 +10,6 @@ mod openstack;
 mod refusals;
 mod removal;
 mod restart;
+mod spares;
 mod usage;
 mod world;

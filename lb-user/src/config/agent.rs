@@ -17,6 +17,10 @@ const DRAIN_TIMEOUT_SECS: u64 = 30;
 const FLOW_LOG: &str = "a file, syslog:SOCKET or journal";
 /// A flow log of this length is put aside.
 const FLOW_LOG_MIB: u64 = 256;
+/// Two pairs.
+const SPARE_AMPHORAE: usize = 4;
+/// Each is a process and a namespace.
+const SPARE_AMPHORAE_MAX: u64 = 64;
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 /// Longest interface name, without the closing zero (IFNAMSIZ).
 const INTERFACE_CHARS_MAX: usize = 15;
@@ -36,6 +40,8 @@ pub(crate) struct Agent {
     pub(crate) bpf_dir: PathBuf,
     /// Longest a planned failover waits for connections to end.
     pub(crate) drain_timeout: Duration,
+    /// Amphorae kept ready for load balancers to come; 0: none.
+    pub(crate) spare_amphorae: usize,
     /// What a load balancer may have of the data path.
     pub(crate) l4: L4Limits,
     /// Where tenants' requests and connections are logged; `None`: nowhere.
@@ -92,6 +98,10 @@ impl Agent {
         let drain_timeout = section
             .integer("drain_timeout_secs", 0..=86_400)?
             .unwrap_or(DRAIN_TIMEOUT_SECS);
+        let spare_amphorae = section
+            .integer("spare_amphorae", 0..=SPARE_AMPHORAE_MAX)?
+            .and_then(|given| usize::try_from(given).ok())
+            .unwrap_or(SPARE_AMPHORAE);
         let l4 = read_limits(&mut section)?;
         let flow_log = read_flow_log(&mut section)?;
         let interfaces = read_interfaces(&mut section, networks)?;
@@ -103,6 +113,7 @@ impl Agent {
             edge_netns,
             bpf_dir,
             drain_timeout: Duration::from_secs(drain_timeout),
+            spare_amphorae,
             l4,
             flow_log,
             interfaces,

@@ -129,6 +129,7 @@ impl Config {
             "drain_timeout_secs = {}",
             agent.drain_timeout.as_secs()
         )?;
+        writeln!(out, "spare_amphorae = {}", agent.spare_amphorae)?;
         match &agent.flow_log {
             Some(log) => write_flow_log(out, log)?,
             None => writeln!(out, "# flow_log = \"…\"  # default: nowhere")?,

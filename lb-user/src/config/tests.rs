@@ -46,7 +46,11 @@ fn later_layers_win_and_the_rest_stays() {
             ("LBAAS_LOG", "debug"),
             ("HOME", "/root"),
         ],
-        &["api.listen=127.0.0.1:3", "agent.drain_timeout_secs = 7"],
+        &[
+            "api.listen=127.0.0.1:3",
+            "agent.drain_timeout_secs = 7",
+            "agent.spare_amphorae = 3",
+        ],
     )
     .unwrap();
     assert_eq!(config.api.listen.port(), 3);
@@ -56,6 +60,7 @@ fn later_layers_win_and_the_rest_stays() {
     assert_eq!(config.agent.host, "007");
     assert_eq!(config.agent.credentials, Path::new("/tmp/state/agents/007"));
     assert_eq!(config.agent.drain_timeout.as_secs(), 7);
+    assert_eq!(config.agent.spare_amphorae, 3);
 }
 
 #[test]

@@ -105,6 +105,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
         bpf_dir: agent.bpf_dir.clone(),
         drain_timeout: agent.drain_timeout,
         l4: agent.l4,
+        spare_amphorae: agent.spare_amphorae,
         interfaces: agent
             .interfaces
             .iter()

@@ -111,7 +111,9 @@ pub fn run(args: &ApiArgs) -> anyhow::Result<()> {
         }
     }
     if wanted("agent") {
-        active::with_real_agent(&binary, args.logs.as_deref())?.print(args.json);
+        for row in active::with_real_agent(&binary, args.logs.as_deref())? {
+            row.print(args.json);
+        }
     }
     Ok(())
 }

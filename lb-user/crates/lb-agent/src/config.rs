@@ -27,6 +27,8 @@ pub struct AgentConfig {
     pub bpf_dir: PathBuf,
     /// Longest a planned failover waits for connections to end.
     pub drain_timeout: Duration,
+    /// Amphorae kept ready, started and without a load balancer; 0: none.
+    pub spare_amphorae: usize,
     /// What XDP is attached to. No other interface of the edge is ever touched.
     pub interfaces: Vec<Interface>,
     /// Further addresses that no amphora may reach.
@@ -89,6 +91,12 @@ impl AgentConfig {
     #[must_use]
     pub fn agent_dir(&self) -> PathBuf {
         self.state_dir.join("agent")
+    }
+
+    /// The same of amphorae that are not needed yet.
+    #[must_use]
+    pub fn spares_dir(&self) -> PathBuf {
+        self.run_dir.join("spares")
     }
 
     /// Where amphorae have their sockets and process files.

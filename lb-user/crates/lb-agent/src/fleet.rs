@@ -163,7 +163,7 @@ impl Fleet {
 
 /// Networks of the amphorae, as they are or made now.
 async fn find(
-    host: &Host,
+    host: &Arc<Host>,
     spec: &LoadBalancerSpec,
 ) -> Result<BTreeMap<lb_model::id::AmphoraId, Network>> {
     let mut networks = BTreeMap::new();

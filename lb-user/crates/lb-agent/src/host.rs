@@ -13,13 +13,14 @@ use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{
     AgentConfig, Error, Origin, Result,
-    bpf::Datapath,
+    bpf::{Attachment, Datapath},
     carrier::Input,
     desired::Disk,
     edge::{Addresses, NeighbourEvent, Netlink, NextHops, Sysctls, Uplinks, Veths, host_addresses},
     flow_log::FlowLogWriter,
     planner::Planner,
     reports::Reports,
+    spares::{self, Spares},
 };
 
 /// How long a change waits for next hops of new members to be resolved.
@@ -35,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) uplinks: Uplinks,
     pub(crate) planner: Mutex<Planner>,
     pub(crate) reports: Reports,
+    /// Amphorae that were made before they are needed.
+    pub(crate) spares: Arc<Spares>,
     /// Where amphorae's lines go.
     pub(crate) flow_log: Option<FlowLogWriter>,
     /// Every address of the host itself.
@@ -60,6 +63,7 @@ impl Host {
         let disk = Disk::open(config.agent_dir())?;
         lb_sys::unix::private_dir(&config.run_dir)?;
         lb_sys::unix::private_dir(&config.amphorae_dir())?;
+        lb_sys::unix::private_dir(&config.spares_dir())?;
         let edge = Netlink::here()?;
         let mut sysctls = Sysctls::open(disk.sysctls_path())?;
         let uplinks = Uplinks::prepare(&config, &edge, &mut sysctls).await?;
@@ -68,6 +72,11 @@ impl Host {
         let mut denied: Vec<IpNet> = addresses_of_host.iter().map(|a| IpNet::from(*a)).collect();
         denied.extend(&config.deny);
         let datapath = Arc::new(Datapath::open(&config.bpf_dir)?);
+        // Before anything is carried: one that was becoming an amphora may have half of its names.
+        let detach = |veth: &str| Ok(datapath.detach(Attachment::Answer, veth)?);
+        if let Err(error) = spares::remove_left(&config, &edge, detach).await {
+            tracing::warn!(%error, "spare amphorae of a former agent are left");
+        }
         let allocations = load_allocations(&disk, &datapath)?;
         datapath.configure(allocations.hash_seed())?;
         let planner = Planner::new(
@@ -85,6 +94,7 @@ impl Host {
         });
         Ok(Self {
             flow_log,
+            spares: Arc::default(),
             reports: Reports::new(config.run_dir.join("agent.json")),
             config,
             disk,
@@ -107,7 +117,7 @@ impl Host {
             tracing::info!(interface = link.name, ?mode, "XDP attached");
         }
         let ours = |index| self.uplinks.all().iter().any(|link| link.index == index);
-        self.datapath.retain(crate::bpf::Attachment::Uplink, ours)?;
+        self.datapath.retain(Attachment::Uplink, ours)?;
         Ok(())
     }
 

@@ -24,6 +24,7 @@ mod reports;
 mod run;
 mod seal;
 mod simulate;
+mod spares;
 pub mod supervisor;
 mod sync;
 

@@ -15,6 +15,7 @@ use crate::{
     edge::{self, Netlink, Sysctls},
     fleet::Fleet,
     host::Host,
+    spares,
     supervisor::{Files, kill_strays},
     sync,
 };
@@ -48,9 +49,18 @@ pub async fn run(config: AgentConfig, origin: Origin, shutdown: CancellationToke
             shutdown.clone(),
         );
         lb_telemetry::task::spawn("sync", asking);
-        lb_telemetry::task::spawn("report", sync::report(client, host, shutdown.clone()));
+        lb_telemetry::task::spawn(
+            "report",
+            sync::report(client, Arc::clone(&host), shutdown.clone()),
+        );
     }
+    let kept = spares::keep(Arc::clone(&host), shutdown.clone());
+    let kept = lb_telemetry::task::spawn("spares", kept);
     shutdown.cancelled().await;
+    if kept.await.is_err() {
+        tracing::warn!("spare amphorae were not kept");
+    }
+    spares::close(&host).await;
     tracing::info!("agent stops; what it made goes on");
     Ok(())
 }
@@ -169,6 +179,8 @@ pub async fn teardown(config: &AgentConfig) -> Result<()> {
         note(edge::remove_amphora(&edge, id).await);
         Files::new(config, id).remove();
     }
+    // Their links have gone with the data path.
+    note(spares::remove_left(config, &edge, |_| Ok(())).await);
     note(edge::remove_addresses(config, &edge).await);
     match Sysctls::open(disk.sysctls_path()) {
         Ok(sysctls) => note(sysctls.restore()),

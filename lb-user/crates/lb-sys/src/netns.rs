@@ -109,6 +109,27 @@ pub fn delete(name: &str) -> Result<()> {
     }
 }
 
+/// Gives a namespace another name. Who is in there stays; killed in between it has both names.
+///
+/// # Errors
+/// When there is none, `to` exists, or without CAP_SYS_ADMIN.
+pub fn rename(from: &str, to: &str) -> Result<()> {
+    check_name(from)?;
+    check_name(to)?;
+    let doing = || format!("rename network namespace {from} to {to}");
+    if !exists(from) || exists(to) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput)).doing(doing);
+    }
+    let target = path(to);
+    File::create(&target).doing(doing)?;
+    if let Err(errno) = rustix::mount::mount_bind(path(from), &target) {
+        // The name must not stay without what it names; the first error is the one to tell.
+        drop(fs::remove_file(&target));
+        return Err(errno).doing(doing);
+    }
+    delete(from)
+}
+
 /// A descriptor of a named namespace: for moving an interface into it, or for entering it.
 ///
 /// # Errors
@@ -291,8 +312,17 @@ mod tests {
         assert_eq!(here, inode());
         let handle = spawn_in(&name, inode).unwrap();
         assert_eq!(handle.join().unwrap(), Some(there));
-        drop(guard);
+        let other = format!("lbsys-{}-b", std::process::id());
+        rename(&name, &other).unwrap();
+        let guard = (guard, Removed(other.clone()));
         assert!(!exists(&name));
+        assert_eq!(
+            run_in(&other, inode).unwrap(),
+            there,
+            "the same under another name"
+        );
+        drop(guard);
+        assert!(!exists(&name) && !exists(&other));
         assert!(open(&name).is_err());
     }
 

@@ -5,6 +5,7 @@
 //! listener, a pool and two members, whose amphorae run and are reachable.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     time::{Duration, Instant},
@@ -17,6 +18,7 @@ use lb_testkit::{
         config::{self, Place},
     },
     topology::{ClientSide, Topology},
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +32,14 @@ use crate::bench::row::{Row, rounded};
 /// Load balancers that are made, one after the other.
 const COUNT: usize = 50;
 /// With the real agent, whose sandbox has few addresses.
-const COUNT_REAL: usize = 20;
+const COUNT_REAL: usize = 14;
+/// And at once, without waiting for spare amphorae.
+const COUNT_AT_ONCE: usize = 6;
+/// Amphorae that an agent keeps ready when its configuration says nothing.
+const SPARES: usize = 4;
+/// They are there again within this.
+const SPARES_LIMIT: Duration = Duration::from_secs(30);
+const SPARES_LOOK: Duration = Duration::from_millis(20);
 /// Namespaces of the sandbox begin with this.
 const PREFIX: &str = "lbaas-bench";
 
@@ -65,7 +74,10 @@ pub fn row(row: Row, times: &[Duration]) -> Row {
 }
 
 /// The same with the real agent, on SQLite, in namespaces of its own; needs root.
-pub fn with_real_agent(binary: &Path, logs: Option<&Path>) -> anyhow::Result<Row> {
+///
+/// Two rows: with the amphorae that the agent keeps ready, each create after they are there again;
+/// and one after the other at once, when most amphorae have to be made.
+pub fn with_real_agent(binary: &Path, logs: Option<&Path>) -> anyhow::Result<Vec<Row>> {
     let base = std::env::temp_dir().join(lb_testkit::unique(PREFIX));
     let topology = Topology::new(PREFIX, ClientSide::Namespace)?;
     let place = Place {
@@ -74,15 +86,25 @@ pub fn with_real_agent(binary: &Path, logs: Option<&Path>) -> anyhow::Result<Row
         sync: free_address()?,
     };
     let text = config::in_namespaces(&place, &topology);
-    let times = measured(binary, place, &text, logs);
+    let measured = measured(binary, place, &text, logs);
     System::remove(binary, &base)?;
-    let whole = Row::default()
-        .with("bench", "api")
-        .with("mode", "agent")
-        .with("case", "create to ACTIVE, real agent")
-        .with("engine", "sqlite")
-        .with("servers", 1);
-    Ok(row(whole, &times?))
+    let (rested, at_once) = measured?;
+    let whole = |case: &str, times: &[Duration]| {
+        let whole = Row::default()
+            .with("bench", "api")
+            .with("mode", "agent")
+            .with("case", case)
+            .with("engine", "sqlite")
+            .with("servers", 1);
+        row(whole, times)
+    };
+    Ok(vec![
+        whole("create to ACTIVE, real agent", &rested),
+        whole(
+            "create to ACTIVE, real agent, one after the other",
+            &at_once,
+        ),
+    ])
 }
 
 fn measured(
@@ -90,23 +112,40 @@ fn measured(
     place: Place,
     text: &str,
     logs: Option<&Path>,
-) -> anyhow::Result<Vec<Duration>> {
+) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
     let api = place.api;
+    let spares = place.base.join("run").join("spares");
     let mut system = System::new(binary, place, text)?;
     system.start("all-in-one")?;
     system.wait_ready()?;
     let mut client = Client::connect(api)?;
-    let mut times = Vec::with_capacity(COUNT_REAL);
+    let (mut rested, mut at_once) = (Vec::new(), Vec::new());
     for n in 0..COUNT_REAL {
-        let took = one(&mut client, &tree(n)).with_context(|| system.logs())?;
-        times.push(took);
+        await_spares(&spares)?;
+        rested.push(one(&mut client, &tree(n)).with_context(|| system.logs())?);
+    }
+    for n in COUNT_REAL..COUNT_REAL + COUNT_AT_ONCE {
+        at_once.push(one(&mut client, &tree(n)).with_context(|| system.logs())?);
     }
     if let Some(directory) = logs {
         system.keep_logs(directory)?;
     }
     // The first one waits for the agent to come up, too.
-    times.remove(0);
-    Ok(times)
+    rested.remove(0);
+    Ok((rested, at_once))
+}
+
+/// Waits until the agent has made those that it keeps ready.
+fn await_spares(directory: &Path) -> anyhow::Result<()> {
+    let ready = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().join("process.json").exists())
+    };
+    let full = wait::until(SPARES_LIMIT, SPARES_LOOK, || {
+        let entries = fs::read_dir(directory).into_iter().flatten();
+        Ok(entries.map(ready).filter(|ready| *ready).count() >= SPARES)
+    })?;
+    anyhow::ensure!(full, "no amphorae are kept ready");
+    Ok(())
 }
 
 /// A load balancer of the sandbox.

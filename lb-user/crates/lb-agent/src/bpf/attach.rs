@@ -94,6 +94,15 @@ impl Datapath {
         self.attach(Attachment::Answer, interface).map(drop)
     }
 
+    /// An interface with an answer program has another name now.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn answer_renamed(&self, ifindex: u32, from: &str, to: &str) -> Result<(), Error> {
+        let pin = |name| self.pin(Attachment::Answer, name, ifindex);
+        fs::rename(pin(from), pin(to)).doing(|| format!("cannot rename the pin of {from} to {to}"))
+    }
+
     /// Puts a program on an interface of the calling thread's namespace.
     ///
     /// # Errors

@@ -26,12 +26,27 @@ impl Datapath {
     /// # Errors
     /// The kernel's.
     pub fn heartbeat_map(&self, amphora: u16) -> Result<OwnedFd, Error> {
-        let doing = || format!("cannot make the heartbeat page of amphora {amphora}");
-        let page = Map::create(SHAPE, "lbaas_heartbeat").doing(doing)?;
+        let page = Self::heartbeat_spare()?;
+        self.show_heartbeat(amphora, page)
+    }
+
+    /// A fresh page that XDP does not see yet.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn heartbeat_spare() -> Result<Map, Error> {
+        Map::create(SHAPE, "lbaas_heartbeat").doing(|| "cannot make a heartbeat page".to_owned())
+    }
+
+    /// Makes a page that of the amphora with this index. Waits some milliseconds for the kernel.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn show_heartbeat(&self, amphora: u16, page: Map) -> Result<OwnedFd, Error> {
         self.maps
             .heartbeats
             .set_inner(u32::from(amphora), &page)
-            .doing(doing)?;
+            .doing(|| format!("cannot show the heartbeat page of amphora {amphora}"))?;
         Ok(page.into_fd())
     }
 

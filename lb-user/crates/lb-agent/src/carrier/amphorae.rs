@@ -246,6 +246,7 @@ fn mapped(page: lb_sys::Result<HeartbeatReader>) -> Option<HeartbeatReader> {
 
 async fn remove_network(host: &crate::host::Host, slot: &Slot) -> Result<()> {
     let name = crate::edge::netns_name(slot.id);
+    host.spares.forget(slot.id);
     tokio::task::spawn_blocking(move || kill_strays(&name))
         .await
         .map_err(|error| crate::Error::Other(error.to_string()))?;

@@ -173,10 +173,14 @@ async fn networks(
 
 /// Makes an amphora's network and lets its answers out.
 pub(crate) async fn ensure(
-    host: &Host,
+    host: &Arc<Host>,
     wanted: AmphoraNetwork,
     old: Option<&Network>,
 ) -> Result<Network> {
+    // What is there is never given up for a spare.
+    if old.is_none() && !lb_sys::netns::exists(&crate::edge::netns_name(wanted.id())) {
+        host.spares.take(host, &wanted).await;
+    }
     let veths = wanted.ensure(&host.edge).await?;
     for (network, name) in wanted.veth_names() {
         let of = |veths: &crate::edge::Veths| veths.get(&network).map(|veth| veth.ifindex);

@@ -113,6 +113,49 @@ impl AmphoraNetwork {
         })
     }
 
+    /// Largest packets of its networks, in the order of its veths.
+    #[must_use]
+    pub fn mtus(&self) -> Vec<u32> {
+        self.networks.iter().map(|network| network.mtu).collect()
+    }
+
+    /// Which amphora's.
+    #[must_use]
+    pub const fn id(&self) -> AmphoraId {
+        self.id
+    }
+
+    /// Of one that is not needed yet: veths for packets of these sizes, no addresses.
+    #[must_use]
+    pub fn spare(id: AmphoraId, mtus: &[u32]) -> Self {
+        let networks = mtus.iter().enumerate().map(|(number, mtu)| JoinedNetwork {
+            // Whose they will be is not known; among themselves they differ.
+            id: NetworkId(uuid::Uuid::from_u128(number as u128)),
+            own: Vec::new(),
+            prefixes: Vec::new(),
+            mtu: *mtu,
+        });
+        Self {
+            id,
+            vips: Vec::new(),
+            networks: networks.collect(),
+        }
+    }
+
+    /// Makes what does not depend on addresses, and leaves the ends switched off: it is joined to
+    /// nothing. Says the numbers of the edge's ends.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn prepare(&self, edge: &Netlink) -> Result<Vec<u32>> {
+        let (inside, ends) = self.ensure_parts(edge).await?;
+        let name = netns_name(self.id);
+        for (number, (network, (outer, inner))) in self.networks.iter().zip(&ends).enumerate() {
+            configure_end((&name, &inside), number, network, outer, inner).await?;
+        }
+        Ok(ends.iter().map(|(outer, _)| outer.index).collect())
+    }
+
     /// Networks with the names of the edge's ends.
     pub fn veth_names(&self) -> impl Iterator<Item = (NetworkId, String)> {
         let names = self.networks.iter().enumerate();
@@ -125,23 +168,16 @@ impl AmphoraNetwork {
     /// When the kernel refuses.
     pub async fn ensure(&self, edge: &Netlink) -> Result<Veths> {
         let name = netns_name(self.id);
-        netns::create(&name)?;
-        set_inside(&name, &self.first_switches())?;
-        let inside = Netlink::inside(&name)?;
+        let (inside, ends) = self.ensure_parts(edge).await?;
         let mut veths = Veths::new();
-        let mut ends = Vec::new();
-        for (number, network) in self.networks.iter().enumerate() {
-            let (outer, inner) = self.ensure_veth(edge, &inside, number, network).await?;
+        for (network, (outer, inner)) in self.networks.iter().zip(&ends) {
             let veth = Veth {
                 ifindex: outer.index,
                 edge_mac: outer.mac,
                 inner_mac: inner.mac,
             };
             veths.insert(network.id, veth);
-            ends.push((outer, inner));
         }
-        self.remove_surplus(edge).await?;
-        self.configure_lo(&inside).await?;
         for (number, (network, (outer, inner))) in self.networks.iter().zip(&ends).enumerate() {
             configure_end((&name, &inside), number, network, outer, inner).await?;
         }
@@ -158,6 +194,21 @@ impl AmphoraNetwork {
             configure_routes(&inside, number, network, inner).await?;
         }
         Ok(veths)
+    }
+
+    /// The namespace, its switches, `lo` and the veths, each with both ends.
+    async fn ensure_parts(&self, edge: &Netlink) -> Result<(Netlink, Vec<(Link, Link)>)> {
+        let name = netns_name(self.id);
+        netns::create(&name)?;
+        set_inside(&name, &self.first_switches())?;
+        let inside = Netlink::inside(&name)?;
+        let mut ends = Vec::new();
+        for (number, network) in self.networks.iter().enumerate() {
+            ends.push(self.ensure_veth(edge, &inside, number, network).await?);
+        }
+        self.remove_surplus(edge).await?;
+        self.configure_lo(&inside).await?;
+        Ok((inside, ends))
     }
 
     /// Before the first interface is there, so that it gets them from `default`.

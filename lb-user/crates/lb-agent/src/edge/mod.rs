@@ -16,7 +16,9 @@ mod uplink;
 mod watch;
 
 pub use addresses::{Addresses, SINK, remove_addresses};
-pub use amphora::{AmphoraNetwork, JoinedNetwork, Veths, netns_name, remove as remove_amphora};
+pub use amphora::{
+    AmphoraNetwork, JoinedNetwork, Veths, netns_name, remove as remove_amphora, veth_name,
+};
 pub use members::{NextHop, NextHops};
 pub use netlink::{Link, Netlink};
 pub use sysctl::Sysctls;

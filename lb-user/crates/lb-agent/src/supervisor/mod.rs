@@ -15,4 +15,4 @@ mod task;
 pub use state::{Event, State};
 pub use task::{Amphora, Command, Events, Told, events};
 
-pub(crate) use process::{Files, kill_strays};
+pub(crate) use process::{Files, kill_strays, recorded_spare, start_spare};

@@ -1,10 +1,11 @@
 //! Starting amphora processes and finding them again.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd},
         unix::{
             fs::{MetadataExt as _, OpenOptionsExt as _},
             net::UnixStream,
@@ -30,6 +31,8 @@ use crate::{
 
 /// Uids of amphorae are this plus their index in the maps: no two share one.
 const UID_BASE: u32 = 200_000;
+/// Those that were started before it was known which amphora they become have uids of their own.
+const SPARE_UID_BASE: u32 = 300_000;
 /// A log longer than this is put aside at the next start, in bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
 /// What amphorae inherit of the agent's environment.
@@ -43,6 +46,9 @@ struct Record {
     pid: u32,
     start_time: u64,
     boot: String,
+    /// Not an amphora yet, whatever directory this is in: XDP does not know its heartbeat page.
+    #[serde(default)]
+    spare: bool,
 }
 
 /// Files of one amphora.
@@ -56,6 +62,34 @@ impl Files {
         Self {
             dir: config.amphorae_dir().join(id.to_string()),
         }
+    }
+
+    /// Of one that is not needed yet.
+    pub(crate) fn spare(config: &AgentConfig, id: AmphoraId) -> Self {
+        Self {
+            dir: config.spares_dir().join(id.to_string()),
+        }
+    }
+
+    /// Makes the directory, which says that there may be something of it.
+    pub(crate) fn begin(&self) -> Result<()> {
+        Ok(lb_sys::unix::private_dir(&self.dir)?)
+    }
+
+    /// Everything of it is another's from now on, in one step.
+    pub(crate) fn hand_over(&self, to: &Self) -> Result<()> {
+        let failed = |source| crate::Error::File {
+            doing: "take over",
+            path: self.dir.clone(),
+            source,
+        };
+        match fs::remove_dir_all(&to.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        fs::rename(&self.dir, &to.dir).map_err(failed)
     }
 
     pub(crate) fn control(&self) -> PathBuf {
@@ -80,27 +114,65 @@ pub(crate) fn start(
     files: &Files,
     id: AmphoraId,
     index: u16,
-    heartbeat: &OwnedFd,
+    heartbeat: BorrowedFd<'_>,
+) -> Result<Pidfd> {
+    // Whoever is in there was started by an agent that died before it could write that down.
+    kill_strays(&netns_name(id));
+    let process = launch(binary, files, id, UID_BASE + u32::from(index), heartbeat)?;
+    record(files, process.pid())?;
+    Ok(process)
+}
+
+/// Starts one that is not needed yet.
+pub(crate) fn start_spare(
+    binary: &Path,
+    files: &Files,
+    id: AmphoraId,
+    heartbeat: BorrowedFd<'_>,
+) -> Result<Pidfd> {
+    let missing = || crate::Error::Other("no uid is left for an amphora".to_owned());
+    let uid = free_uid(id).ok_or_else(missing)?;
+    let process = launch(binary, files, id, uid, heartbeat)?;
+    note(files, process.pid(), true)?;
+    Ok(process)
+}
+
+/// One of those for amphorae without an index that no process has.
+fn free_uid(id: AmphoraId) -> Option<u32> {
+    let taken: BTreeSet<u32> = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.uid()))
+        .collect();
+    // From anywhere on: another agent of this machine looks for one, too.
+    let from = u16::try_from(id.0.as_u128() & u128::from(u16::MAX)).unwrap_or_default();
+    let uids = (0..=u16::MAX).map(|n| SPARE_UID_BASE + u32::from(from.wrapping_add(n)));
+    uids.into_iter().find(|uid| !taken.contains(uid))
+}
+
+fn launch(
+    binary: &Path,
+    files: &Files,
+    id: AmphoraId,
+    uid: u32,
+    heartbeat: BorrowedFd<'_>,
 ) -> Result<Pidfd> {
     let netns = netns_name(id);
-    // Whoever is in there was started by an agent that died before it could write that down.
-    kill_strays(&netns);
     lb_sys::unix::private_dir(&files.dir)?;
     let root_dir = files.dir.join("root");
     lb_sys::unix::private_dir(&root_dir)?;
     remove(&files.record())?;
     let control = lb_sys::unix::listen(&files.control())?;
-    let process = spawn(
+    spawn(
         binary,
         files,
         &netns,
-        UID_BASE + u32::from(index),
+        uid,
         vec![
             Argument::Text("amphora".into()),
             Argument::Text("--control-fd".into()),
             Argument::Descriptor(control.as_fd()),
             Argument::Text("--heartbeat-fd".into()),
-            Argument::Descriptor(heartbeat.as_fd()),
+            Argument::Descriptor(heartbeat),
             Argument::Socket {
                 option: "--sctp-fd",
                 open: || lb_sys::raw::open_sctp(false),
@@ -110,9 +182,7 @@ pub(crate) fn start(
                 open: || lb_sys::raw::open_sctp(true),
             },
         ],
-    )?;
-    record(files, process.pid())?;
-    Ok(process)
+    )
 }
 
 /// Starts the process that takes the place of `pid`, which goes on until the new one serves: it asks
@@ -165,6 +235,10 @@ fn spawn(
 
 /// Notes which process an amphora is.
 pub(crate) fn record(files: &Files, pid: u32) -> Result<()> {
+    note(files, pid, false)
+}
+
+fn note(files: &Files, pid: u32, spare: bool) -> Result<()> {
     let Some(start_time) = pidfd::start_time(pid) else {
         return Ok(());
     };
@@ -172,6 +246,7 @@ pub(crate) fn record(files: &Files, pid: u32) -> Result<()> {
         pid,
         start_time,
         boot: boot_id(),
+        spare,
     };
     write_json_for_now(&files.record(), &record)
 }
@@ -193,8 +268,17 @@ fn uid_of(pid: u32) -> io::Result<u32> {
     uid.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The process an earlier agent started, if it still runs.
+/// The process an earlier agent started, if it still runs and is an amphora.
 pub(crate) fn recorded(files: &Files) -> Option<Pidfd> {
+    find(files, false)
+}
+
+/// The same of one that is not needed yet.
+pub(crate) fn recorded_spare(files: &Files) -> Option<Pidfd> {
+    find(files, true)
+}
+
+fn find(files: &Files, spare: bool) -> Option<Pidfd> {
     let record: Record = match read(&files.record()) {
         Ok(record) => record?,
         Err(error) => {
@@ -202,7 +286,7 @@ pub(crate) fn recorded(files: &Files) -> Option<Pidfd> {
             return None;
         }
     };
-    if record.boot != boot_id() {
+    if record.boot != boot_id() || record.spare != spare {
         return None;
     }
     let process = Pidfd::open(record.pid).ok()?;

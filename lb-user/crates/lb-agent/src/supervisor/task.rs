@@ -3,7 +3,13 @@
 //! Invariants: the end of the process is told once for each start; a lost connection is made again
 //! and everything that must be known is said again; dropping [`Amphora`] leaves the process alone.
 
-use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_model::{
     amphora::{AmphoraConfig, FromAmphora, TieTable, ToAmphora},
@@ -16,7 +22,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{bpf::Datapath, flow_log::FlowLogWriter, host::Host};
+use crate::{bpf::Datapath, flow_log::FlowLogWriter, host::Host, spares::Spares};
 
 use super::{
     control::Control,
@@ -108,6 +114,7 @@ impl Amphora {
             id,
             binary: host.config.binary.clone(),
             datapath: Arc::clone(&host.datapath),
+            spares: Arc::clone(&host.spares),
             files: Files::new(&host.config, id),
             events,
             inbox,
@@ -134,6 +141,7 @@ struct Task {
     id: AmphoraId,
     binary: PathBuf,
     datapath: Arc<Datapath>,
+    spares: Arc<Spares>,
     files: Files,
     events: Events,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -179,12 +187,18 @@ impl Task {
 
     async fn start(&mut self, index: u16) -> Result<(), Gone> {
         let (binary, files, id) = (self.binary.clone(), self.files.clone(), self.id);
-        let datapath = Arc::clone(&self.datapath);
+        let (datapath, spares) = (Arc::clone(&self.datapath), Arc::clone(&self.spares));
         self.draining = false;
         let started = tokio::task::spawn_blocking(move || -> crate::Result<_> {
             // Putting a page before the eyes of XDP waits some milliseconds for the kernel.
+            if let Some((process, page)) = spares.of(id) {
+                let heartbeat = datapath.show_heartbeat(index, page)?;
+                // Only now one that an agent after us may adopt.
+                process::record(&files, process.pid())?;
+                return Ok((process, heartbeat));
+            }
             let heartbeat = datapath.heartbeat_map(index)?;
-            let process = process::start(&binary, &files, id, index, &heartbeat)?;
+            let process = process::start(&binary, &files, id, index, heartbeat.as_fd())?;
             Ok((process, heartbeat))
         })
         .await;

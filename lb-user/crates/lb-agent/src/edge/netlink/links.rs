@@ -140,6 +140,16 @@ impl Netlink {
         outcome.map_err(netlink_error(format!("switch on interface {index}")))
     }
 
+    /// Gives an interface that is switched off another name.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn rename(&self, index: u32, name: &str) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index).name(name).build();
+        let outcome = self.handle.link().change(message).execute().await;
+        outcome.map_err(netlink_error(format!("rename interface {index} to {name}")))
+    }
+
     /// Switches off neighbour resolution on an interface.
     ///
     /// # Errors
