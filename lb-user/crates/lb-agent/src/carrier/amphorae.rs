@@ -14,6 +14,7 @@ use crate::{
     Result,
     bpf::Attachment,
     edge::remove_amphora,
+    spares::VETHS_MAX,
     supervisor::{Amphora, Command, Event, Files, State, Told, kill_strays},
 };
 
@@ -250,10 +251,12 @@ async fn remove_network(host: &crate::host::Host, slot: &Slot) -> Result<()> {
     tokio::task::spawn_blocking(move || kill_strays(&name))
         .await
         .map_err(|error| crate::Error::Other(error.to_string()))?;
-    if let Some(network) = &slot.network {
-        for (_, veth) in network.wanted.veth_names() {
-            host.datapath.detach(Attachment::Answer, &veth)?;
-        }
+    let joined = slot.network.as_ref();
+    let joined = joined.map_or(0, |network| network.wanted.veth_names().count());
+    // One that was a spare may have more than it came to need.
+    for number in 0..joined.max(VETHS_MAX) {
+        let veth = crate::edge::veth_name(slot.id, number);
+        host.datapath.detach(Attachment::Answer, &veth)?;
     }
     remove_amphora(&host.edge, slot.id).await?;
     Files::new(&host.config, slot.id).remove();

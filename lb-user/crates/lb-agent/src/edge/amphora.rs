@@ -270,11 +270,14 @@ impl AmphoraNetwork {
         ))
     }
 
-    /// Veths of networks it is no longer joined to.
+    /// Veths of networks it is no longer joined to. One that is switched off was never joined to any:
+    /// it is there for the next.
     async fn remove_surplus(&self, edge: &Netlink) -> Result<()> {
         let mut number = self.networks.len();
         while let Some(link) = edge.link(&veth_name(self.id, number)).await? {
-            edge.delete_link(link.index).await?;
+            if link.up {
+                edge.delete_link(link.index).await?;
+            }
             number += 1;
         }
         Ok(())

@@ -38,8 +38,9 @@ use crate::{edge::AmphoraNetwork, host::Host, supervisor::Files};
 
 pub(crate) use clean::{clean, remove_left};
 
-/// Veths of one spare; an amphora with more gets the others when it needs them.
-const VETHS_MAX: usize = 8;
+/// Veths of one spare; an amphora with more gets the others when it needs them, one with fewer keeps
+/// the others switched off until it does.
+pub(crate) const VETHS_MAX: usize = 8;
 /// Quiet since the last one was taken before new ones are made: whoever waits for an amphora comes
 /// first.
 const QUIET: Duration = Duration::from_millis(100);
@@ -62,7 +63,7 @@ struct Inner {
     ready: Vec<Spare>,
     /// Their process runs already; who starts them takes it.
     taken: BTreeMap<AmphoraId, (Pidfd, Map)>,
-    /// Sizes of packets of the last amphora's networks: what the next ones are made for.
+    /// Sizes of packets of amphorae's networks: what the next ones are made for.
     mtus: Vec<u32>,
     last_taken: Option<Instant>,
 }
@@ -128,10 +129,13 @@ impl Spares {
     fn fitting(&self, host: &Host, mtus: &[u32]) -> Option<Spare> {
         let binary = identity(&host.config.binary);
         let mut inner = self.lock();
-        inner.mtus = mtus.iter().copied().take(VETHS_MAX).collect();
         inner.last_taken = Some(Instant::now());
+        let same = |made: &[u32]| made.iter().zip(mtus).all(|(made, wanted)| made == wanted);
+        if !same(&inner.mtus) || inner.mtus.len() < mtus.len() {
+            inner.mtus = mtus.iter().copied().take(VETHS_MAX).collect();
+        }
         let fits = |spare: &Spare| {
-            mtus.starts_with(&spare.mtus) && spare.binary == binary && !spare.process.has_ended()
+            same(&spare.mtus) && spare.binary == binary && !spare.process.has_ended()
         };
         let ready = inner.ready.iter().enumerate();
         // The one to which the least must be added.
