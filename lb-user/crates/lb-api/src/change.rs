@@ -13,7 +13,7 @@ use lb_model::{
     tls::{self, LeftOut},
     tree::Tree,
 };
-use lb_store::{EventKind, NewEvent, StoreError};
+use lb_store::{Boxed, EventKind, NewEvent, StoreError};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -85,23 +85,29 @@ impl ApiState {
 impl ApiState {
     /// Tells in an event what of the TLS that was asked for is not offered, when that is news
     /// (contract 8.3). The change itself stands, whatever becomes of the event.
-    pub(crate) async fn tell_left_out(&self, before: &LeftOut, tree: &Tree) {
-        let load_balancer = &tree.load_balancer;
-        for (id, names) in tls::left_out(tree) {
-            if before.get(&id) == Some(&names) {
-                continue;
+    pub(crate) fn tell_left_out<'f>(
+        &'f self,
+        before: &'f LeftOut,
+        tree: &'f Tree,
+    ) -> Boxed<'f, ()> {
+        Box::pin(async move {
+            let load_balancer = &tree.load_balancer;
+            for (id, names) in tls::left_out(tree) {
+                if before.get(&id) == Some(&names) {
+                    continue;
+                }
+                let event = NewEvent {
+                    project_id: load_balancer.project_id.clone(),
+                    kind: EventKind::Failure,
+                    load_balancer_id: Some(load_balancer.id),
+                    message: format!("{id} offers TLS without {}.", names.join(", ")),
+                    data: serde_json::json!({"id": id, "not_offered": names}),
+                };
+                if let Err(error) = self.store().record_event(&event).await {
+                    tracing::warn!(%error, "an event is not recorded");
+                }
             }
-            let event = NewEvent {
-                project_id: load_balancer.project_id.clone(),
-                kind: EventKind::Failure,
-                load_balancer_id: Some(load_balancer.id),
-                message: format!("{id} offers TLS without {}.", names.join(", ")),
-                data: serde_json::json!({"id": id, "not_offered": names}),
-            };
-            if let Err(error) = self.store().record_event(&event).await {
-                tracing::warn!(%error, "an event is not recorded");
-            }
-        }
+        })
     }
 }
 

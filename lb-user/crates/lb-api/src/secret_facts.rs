@@ -6,7 +6,7 @@
 use lb_model::{
     ctx::Facts, id::LoadBalancerId, secret::Secret, secret_refs::SecretRefs, tree::Tree,
 };
-use lb_store::{KeyManager, secret::Asker};
+use lb_store::{Boxed, KeyManager, secret::Asker};
 
 use crate::{auth::AuthStrategy, call::Call, error::ApiError, state::ApiState};
 
@@ -53,29 +53,31 @@ impl ApiState {
         }
     }
 
-    async fn judge_beside(
-        &self,
-        call: &Call,
+    fn judge_beside<'f>(
+        &'f self,
+        call: &'f Call,
         owner: LoadBalancerId,
-        project: &str,
-        refs: &SecretRefs,
-        stored: &SecretRefs,
-    ) -> Result<Facts, ApiError> {
-        let mut facts = Facts::default();
-        if refs.is_empty() {
-            return Ok(facts);
-        }
-        let asker = self.asker(call, project);
-        let judged = self
-            .store()
-            .judge_secrets(self.key_manager(), &asker, owner, refs, stored)
-            .await?;
-        if let Some(reason) = &judged.away {
-            tracing::warn!(load_balancer = %owner, reason, "secrets could not be read");
-        }
-        self.store().keep_copies(owner, &judged.copies).await?;
-        judged.fill(&mut facts);
-        Ok(facts)
+        project: &'f str,
+        refs: &'f SecretRefs,
+        stored: &'f SecretRefs,
+    ) -> Boxed<'f, Result<Facts, ApiError>> {
+        Box::pin(async move {
+            let mut facts = Facts::default();
+            if refs.is_empty() {
+                return Ok(facts);
+            }
+            let asker = self.asker(call, project);
+            let judged = self
+                .store()
+                .judge_secrets(self.key_manager(), &asker, owner, refs, stored)
+                .await?;
+            if let Some(reason) = &judged.away {
+                tracing::warn!(load_balancer = %owner, reason, "secrets could not be read");
+            }
+            self.store().keep_copies(owner, &judged.copies).await?;
+            judged.fill(&mut facts);
+            Ok(facts)
+        })
     }
 
     fn asker(&self, call: &Call, project: &str) -> Asker {

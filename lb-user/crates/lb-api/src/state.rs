@@ -8,7 +8,7 @@ use lb_model::{
     quota::PerClass,
     time::Timestamp,
 };
-use lb_store::{Store, StoreError, Which};
+use lb_store::{Boxed, Store, StoreError, Which};
 use uuid::Uuid;
 
 use crate::{
@@ -94,23 +94,25 @@ impl ApiState {
     }
 
     /// What is known of the world now, as far as an operation needs it.
-    pub(crate) async fn facts(&self, needs: &Needs) -> Result<Facts, ApiError> {
-        let store = self.store();
-        let places = store.networks().subnets(Which::All).await;
-        let places = places.map_err(StoreError::from)?;
-        // How much is left in a subnet is asked by the choice of a VIP only, which is the store's.
-        let subnets = places.iter().map(|place| place.info(0)).collect();
-        let forbidden = match &needs.addresses {
-            Some(asked) => self.forbidden(asked).await?,
-            None => ForbiddenAddresses::default(),
-        };
-        Ok(Facts {
-            subnets,
-            any_subnet: store.networks().makes_everything_up(),
-            vip_options: store.networks().makes_everything_up(),
-            forbidden,
-            capabilities: store.capabilities().await?,
-            ..needs.secrets.clone()
+    pub(crate) fn facts<'f>(&'f self, needs: &'f Needs) -> Boxed<'f, Result<Facts, ApiError>> {
+        Box::pin(async move {
+            let store = self.store();
+            let places = store.networks().subnets(Which::All).await;
+            let places = places.map_err(StoreError::from)?;
+            // How much is left in a subnet is asked by the choice of a VIP only, which is the store's.
+            let subnets = places.iter().map(|place| place.info(0)).collect();
+            let forbidden = match &needs.addresses {
+                Some(asked) => self.forbidden(asked).await?,
+                None => ForbiddenAddresses::default(),
+            };
+            Ok(Facts {
+                subnets,
+                any_subnet: store.networks().makes_everything_up(),
+                vip_options: store.networks().makes_everything_up(),
+                forbidden,
+                capabilities: store.capabilities().await?,
+                ..needs.secrets.clone()
+            })
         })
     }
 

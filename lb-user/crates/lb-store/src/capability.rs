@@ -13,6 +13,7 @@ use lb_model::capability::CapabilitySet;
 use tokio::time::Instant;
 
 use crate::{
+    boxed::Boxed,
     db::query,
     error::StoreError,
     sql::{Reader, to_json},
@@ -50,24 +51,27 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn capabilities(&self) -> Result<CapabilitySet, StoreError> {
-        if let Some(known) = self.inner.capabilities.get() {
-            return Ok(known);
-        }
-        let asked = Instant::now();
-        let rows = query(SELECT).fetch_all(&self.inner.database.read).await?;
-        let mut common: Option<CapabilitySet> = None;
-        for row in &rows {
-            let names: BTreeSet<String> = Reader::new("host_capabilities", row).json("names")?;
-            let declared = CapabilitySet::from_names(&names);
-            common = Some(match common {
-                None => declared,
-                Some(others) => others.intersection(&declared),
-            });
-        }
-        let common = common.unwrap_or_else(CapabilitySet::data_path);
-        self.inner.capabilities.put(Some((asked, common.clone())));
-        Ok(common)
+    pub fn capabilities<'f>(&'f self) -> Boxed<'f, Result<CapabilitySet, StoreError>> {
+        Box::pin(async move {
+            if let Some(known) = self.inner.capabilities.get() {
+                return Ok(known);
+            }
+            let asked = Instant::now();
+            let rows = query(SELECT).fetch_all(&self.inner.database.read).await?;
+            let mut common: Option<CapabilitySet> = None;
+            for row in &rows {
+                let names: BTreeSet<String> =
+                    Reader::new("host_capabilities", row).json("names")?;
+                let declared = CapabilitySet::from_names(&names);
+                common = Some(match common {
+                    None => declared,
+                    Some(others) => others.intersection(&declared),
+                });
+            }
+            let common = common.unwrap_or_else(CapabilitySet::data_path);
+            self.inner.capabilities.put(Some((asked, common.clone())));
+            Ok(common)
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod connection;
 mod group;
+mod lending;
 mod postgres;
 mod row;
 pub(crate) mod schema;
@@ -19,6 +20,7 @@ use sqlx::migrate::Migrator;
 
 pub(crate) use crate::sql::{Builder, query, query_scalar};
 pub(crate) use connection::{Connection, On, Pool, Transaction};
+pub(crate) use lending::Lent;
 pub(crate) use postgres::{clock, count_servers, forgetful, listener, notify};
 pub(crate) use row::{Cell, Row};
 pub use url::{DatabaseUrl, UrlError};

@@ -21,6 +21,7 @@ pub(crate) use diff::{created, status_changes};
 pub(crate) use number::record;
 
 use crate::{
+    boxed::Boxed,
     db::{query, query_scalar},
     error::StoreError,
     lock::Attempts,
@@ -131,14 +132,16 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn record_event(&self, event: &NewEvent) -> Result<(), StoreError> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.try_record(event).await {
-                Err(error) if attempts.again(&error) => {}
-                done => return done,
+    pub fn record_event<'f>(&'f self, event: &'f NewEvent) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut attempts = Attempts::default();
+            loop {
+                match self.try_record(event).await {
+                    Err(error) if attempts.again(&error) => {}
+                    done => return done,
+                }
             }
-        }
+        })
     }
 
     async fn try_record(&self, event: &NewEvent) -> Result<(), StoreError> {
@@ -155,47 +158,49 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn events_after(
-        &self,
-        project_id: &str,
+    pub fn events_after<'f>(
+        &'f self,
+        project_id: &'f str,
         after: i64,
         limit: u32,
-    ) -> Result<EventPage, StoreError> {
-        self.number_events().await?;
-        let mut transaction = self.begin_read().await?;
-        let last: Option<i64> = query_scalar(SELECT_LAST)
-            .bind(project_id)
-            .fetch_optional(&mut transaction)
-            .await?;
-        let last = last.unwrap_or(0);
-        if last <= after {
-            return Ok(EventPage {
-                events: Vec::new(),
-                last,
+    ) -> Boxed<'f, Result<EventPage, StoreError>> {
+        Box::pin(async move {
+            self.number_events().await?;
+            let mut transaction = self.begin_read().await?;
+            let last: Option<i64> = query_scalar(SELECT_LAST)
+                .bind(project_id)
+                .fetch_optional(&mut transaction)
+                .await?;
+            let last = last.unwrap_or(0);
+            if last <= after {
+                return Ok(EventPage {
+                    events: Vec::new(),
+                    last,
+                });
+            }
+            let rows = query(SELECT_AFTER)
+                .bind(project_id)
+                .bind(after)
+                .bind(i64::from(limit))
+                .fetch_all(&mut transaction)
+                .await?;
+            let events = rows.iter().map(|row| {
+                let read = Reader::new("events", row);
+                Ok(Event {
+                    sequence: read.int("sequence")?,
+                    created_at: read.time("created_at")?,
+                    event: NewEvent {
+                        project_id: project_id.to_owned(),
+                        kind: read.parse("kind")?,
+                        load_balancer_id: read.opt_parse("load_balancer_id")?,
+                        message: read.text("message")?,
+                        data: read.json("data")?,
+                    },
+                })
             });
-        }
-        let rows = query(SELECT_AFTER)
-            .bind(project_id)
-            .bind(after)
-            .bind(i64::from(limit))
-            .fetch_all(&mut transaction)
-            .await?;
-        let events = rows.iter().map(|row| {
-            let read = Reader::new("events", row);
-            Ok(Event {
-                sequence: read.int("sequence")?,
-                created_at: read.time("created_at")?,
-                event: NewEvent {
-                    project_id: project_id.to_owned(),
-                    kind: read.parse("kind")?,
-                    load_balancer_id: read.opt_parse("load_balancer_id")?,
-                    message: read.text("message")?,
-                    data: read.json("data")?,
-                },
-            })
-        });
-        let events = events.collect::<Result<_, StoreError>>()?;
-        Ok(EventPage { events, last })
+            let events = events.collect::<Result<_, StoreError>>()?;
+            Ok(EventPage { events, last })
+        })
     }
 }
 

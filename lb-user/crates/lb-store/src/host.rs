@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use lb_model::time::Timestamp;
 
 use crate::{
+    boxed::Boxed,
     db::{Connection, query},
     error::StoreError,
     sql::{Reader, to_json},
@@ -57,9 +58,11 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn host_addresses(&self) -> Result<BTreeSet<IpAddr>, StoreError> {
-        let mut connection = self.inner.database.read.acquire().await?;
-        addresses(&mut connection).await
+    pub fn host_addresses<'f>(&'f self) -> Boxed<'f, Result<BTreeSet<IpAddr>, StoreError>> {
+        Box::pin(async move {
+            let mut connection = self.inner.database.read.acquire().await?;
+            addresses(&mut connection).await
+        })
     }
 }
 

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora::{self, Slots},
+    boxed::Boxed,
     db::{Builder, Connection, query, query_scalar},
     error::{NetworkError, StoreError},
     host::{self, HostAddresses},
@@ -94,32 +95,39 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn ours_among(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, StoreError> {
-        let mut ours = Vec::new();
-        for some in addresses.chunks(ADDRESSES_ASKED) {
-            let mut query = Builder::new(SELECT_OURS);
-            query.push_list(some.iter().map(ToString::to_string));
-            query.push(")");
-            let rows = query.build().fetch_all(&self.inner.database.read).await?;
-            for row in &rows {
-                ours.push(Reader::new(PORTS, row).parse("address")?);
+    pub fn ours_among<'f>(
+        &'f self,
+        addresses: &'f [IpAddr],
+    ) -> Boxed<'f, Result<Vec<IpAddr>, StoreError>> {
+        Box::pin(async move {
+            let mut ours = Vec::new();
+            for some in addresses.chunks(ADDRESSES_ASKED) {
+                let mut query = Builder::new(SELECT_OURS);
+                query.push_list(some.iter().map(ToString::to_string));
+                query.push(")");
+                let rows = query.build().fetch_all(&self.inner.database.read).await?;
+                for row in &rows {
+                    ours.push(Reader::new(PORTS, row).parse("address")?);
+                }
             }
-        }
-        Ok(ours)
+            Ok(ours)
+        })
     }
 
     /// One port.
     ///
     /// # Errors
     /// The database's.
-    pub async fn port(&self, id: PortId) -> Result<Option<Port>, StoreError> {
-        let row = query(SELECT_ONE)
-            .bind(id.to_string())
-            .fetch_optional(&self.inner.database.read)
-            .await?;
-        row.as_ref()
-            .map(|row| port(&Reader::new(PORTS, row)))
-            .transpose()
+    pub fn port<'f>(&'f self, id: PortId) -> Boxed<'f, Result<Option<Port>, StoreError>> {
+        Box::pin(async move {
+            let row = query(SELECT_ONE)
+                .bind(id.to_string())
+                .fetch_optional(&self.inner.database.read)
+                .await?;
+            row.as_ref()
+                .map(|row| port(&Reader::new(PORTS, row)))
+                .transpose()
+        })
     }
 
     /// How many addresses a subnet has left.
@@ -135,23 +143,25 @@ impl Store {
 
     /// Exact where little is left; where there is much, an address outside the allocation pools may
     /// count as taken.
-    pub(crate) async fn free_in(
-        &self,
-        connection: &mut Connection,
-        place: &Place,
-    ) -> Result<u64, StoreError> {
-        let used: i64 = query_scalar(COUNT_TAKEN)
-            .bind(place.subnet.id.to_string())
-            .fetch_one(&mut *connection)
-            .await?;
-        let size = search::size(&place.subnet);
-        let left = size.saturating_sub(u128::from(used.unsigned_abs()));
-        if left >= PLENTY {
-            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
-        }
-        let hosts = host::addresses(connection).await?;
-        let taken = taken(connection, &place.subnet, &hosts).await?;
-        Ok(search::count_free(&place.subnet, &taken))
+    pub(crate) fn free_in<'f>(
+        &'f self,
+        connection: &'f mut Connection,
+        place: &'f Place,
+    ) -> Boxed<'f, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let used: i64 = query_scalar(COUNT_TAKEN)
+                .bind(place.subnet.id.to_string())
+                .fetch_one(&mut *connection)
+                .await?;
+            let size = search::size(&place.subnet);
+            let left = size.saturating_sub(u128::from(used.unsigned_abs()));
+            if left >= PLENTY {
+                return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+            }
+            let hosts = host::addresses(connection).await?;
+            let taken = taken(connection, &place.subnet, &hosts).await?;
+            Ok(search::count_free(&place.subnet, &taken))
+        })
     }
 
     /// Takes an address.
@@ -252,27 +262,31 @@ impl Store {
     }
 
     /// Makes amphorae and ports what the tree needs: takes what is missing, frees what is too much.
-    pub(crate) async fn reconcile_ports(
-        &self,
-        connection: &mut Connection,
-        tree: &Tree,
-    ) -> Result<(), StoreError> {
-        let slots = amphora::ensure(connection, &tree.load_balancer).await?;
-        let have = load_ports(connection, tree.load_balancer.id).await?;
-        let hosts = &mut HostAddresses::default();
-        self.adjust(connection, tree, &slots, have, hosts).await
+    pub(crate) fn reconcile_ports<'f>(
+        &'f self,
+        connection: &'f mut Connection,
+        tree: &'f Tree,
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let slots = amphora::ensure(connection, &tree.load_balancer).await?;
+            let have = load_ports(connection, tree.load_balancer.id).await?;
+            let hosts = &mut HostAddresses::default();
+            self.adjust(connection, tree, &slots, have, hosts).await
+        })
     }
 
     /// The same for a load balancer that has no more than its VIPs yet.
-    pub(crate) async fn first_ports(
-        &self,
-        connection: &mut Connection,
-        tree: &Tree,
-        hosts: &mut HostAddresses,
-    ) -> Result<(), StoreError> {
-        let slots = amphora::first(connection, &tree.load_balancer).await?;
-        self.adjust(connection, tree, &slots, Vec::new(), hosts)
-            .await
+    pub(crate) fn first_ports<'f>(
+        &'f self,
+        connection: &'f mut Connection,
+        tree: &'f Tree,
+        hosts: &'f mut HostAddresses,
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let slots = amphora::first(connection, &tree.load_balancer).await?;
+            self.adjust(connection, tree, &slots, Vec::new(), hosts)
+                .await
+        })
     }
 
     async fn adjust(

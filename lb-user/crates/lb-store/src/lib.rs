@@ -14,6 +14,7 @@
 mod amphora;
 mod availability_zone;
 pub mod backup;
+mod boxed;
 mod capability;
 mod carried;
 mod changes;
@@ -49,6 +50,7 @@ pub mod vip;
 mod whole;
 
 pub use amphora::{AmphoraRow, AmphoraUpdate};
+pub use boxed::Boxed;
 pub use carried::Carried;
 pub use changes::{Changed, Hints};
 pub use db::{DatabaseSettings, DatabaseUrl, UrlError};

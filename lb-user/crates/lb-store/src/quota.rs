@@ -8,6 +8,7 @@
 use lb_model::quota::{Allowance, PerClass, QuotaClass};
 
 use crate::{
+    boxed::Boxed,
     db::{Transaction, query, query_scalar},
     error::StoreError,
     lock::Attempts,
@@ -119,38 +120,40 @@ impl Store {
 
 /// What a project may still create, for the rest of this transaction. Without `defaults` quotas are
 /// not in force.
-pub(crate) async fn allowance(
-    transaction: &mut Transaction,
-    project_id: &str,
-    defaults: Option<&PerClass<i64>>,
-) -> Result<Allowance, StoreError> {
-    let Some(defaults) = defaults else {
-        return Ok(Allowance::unlimited());
-    };
-    let row = query(SELECT)
-        .bind(project_id)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let own_limits = match row {
-        Some(row) => own(&Reader::new(TABLE, &row))?,
-        None => {
-            insert(transaction, project_id).await?;
-            OwnLimits::default()
-        }
-    };
-    if defaults.with(&own_limits).finite().next().is_none() {
-        return Ok(Allowance::unlimited());
-    }
-    let limits = defaults.with(&locked(transaction, project_id).await?);
-    let mut used = PerClass::default();
-    for (class, _limit) in limits.finite() {
-        let count: i64 = query_scalar(count(class))
+pub(crate) fn allowance<'f>(
+    transaction: &'f mut Transaction,
+    project_id: &'f str,
+    defaults: Option<&'f PerClass<i64>>,
+) -> Boxed<'f, Result<Allowance, StoreError>> {
+    Box::pin(async move {
+        let Some(defaults) = defaults else {
+            return Ok(Allowance::unlimited());
+        };
+        let row = query(SELECT)
             .bind(project_id)
-            .fetch_one(&mut *transaction)
+            .fetch_optional(&mut *transaction)
             .await?;
-        *used.get_mut(class) = u64::try_from(count).unwrap_or(0);
-    }
-    Ok(Allowance::left(&limits, &used))
+        let own_limits = match row {
+            Some(row) => own(&Reader::new(TABLE, &row))?,
+            None => {
+                insert(transaction, project_id).await?;
+                OwnLimits::default()
+            }
+        };
+        if defaults.with(&own_limits).finite().next().is_none() {
+            return Ok(Allowance::unlimited());
+        }
+        let limits = defaults.with(&locked(transaction, project_id).await?);
+        let mut used = PerClass::default();
+        for (class, _limit) in limits.finite() {
+            let count: i64 = query_scalar(count(class))
+                .bind(project_id)
+                .fetch_one(&mut *transaction)
+                .await?;
+            *used.get_mut(class) = u64::try_from(count).unwrap_or(0);
+        }
+        Ok(Allowance::left(&limits, &used))
+    })
 }
 
 async fn insert(transaction: &mut Transaction, project_id: &str) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use lb_model::id::LoadBalancerId;
 use uuid::Uuid;
 
 use crate::{
+    boxed::Boxed,
     db::{Builder, Connection, query},
     encode::{
         Encoded, HEALTH_MONITORS, L7POLICIES, L7RULES, LISTENERS, LOAD_BALANCERS, MEMBERS, POOLS,
@@ -65,58 +66,60 @@ pub(crate) fn list_statements() -> Vec<String> {
 }
 
 /// Writes what differs between two states of a tree.
-pub(crate) async fn save(
-    connection: &mut Connection,
+pub(crate) fn save<'f>(
+    connection: &'f mut Connection,
     owner: LoadBalancerId,
-    old: &Encoded,
+    old: &'f Encoded,
     new: Encoded,
-) -> Result<(), StoreError> {
-    let kept: HashSet<Uuid> = new.rows.iter().map(|row| row.id).collect();
-    // What moved away from a parent that goes has gone with it, and must be made again as a whole.
-    let mut all_are_there = true;
-    for (table, sql) in DELETES {
-        let gone = old
-            .rows
-            .iter()
-            .filter(|row| row.table == *table && !kept.contains(&row.id));
-        let gone: Vec<Uuid> = gone.map(|row| row.id).collect();
-        all_are_there &= gone.is_empty();
-        for some in gone.chunks(DELETED_AT_ONCE) {
-            if *table == HEALTH_MONITORS {
-                delete(connection, FORGET_HEALTH, some).await?;
+) -> Boxed<'f, Result<(), StoreError>> {
+    Box::pin(async move {
+        let kept: HashSet<Uuid> = new.rows.iter().map(|row| row.id).collect();
+        // What moved away from a parent that goes has gone with it, and must be made again as a whole.
+        let mut all_are_there = true;
+        for (table, sql) in DELETES {
+            let gone = old
+                .rows
+                .iter()
+                .filter(|row| row.table == *table && !kept.contains(&row.id));
+            let gone: Vec<Uuid> = gone.map(|row| row.id).collect();
+            all_are_there &= gone.is_empty();
+            for some in gone.chunks(DELETED_AT_ONCE) {
+                if *table == HEALTH_MONITORS {
+                    delete(connection, FORGET_HEALTH, some).await?;
+                }
+                delete(connection, DELETE_TAGS_OF, some).await?;
+                delete(connection, sql, some).await?;
             }
-            delete(connection, DELETE_TAGS_OF, some).await?;
-            delete(connection, sql, some).await?;
         }
-    }
-    let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
-    let differs = |row: &NewRow| before.get(&row.id) != Some(&row);
-    let (changed, _same): (Vec<NewRow>, Vec<NewRow>) = new.rows.into_iter().partition(differs);
-    let mut by_table: HashMap<&str, Vec<NewRow>> = HashMap::new();
-    for row in changed {
-        by_table.entry(row.table).or_default().push(row);
-    }
-    for table in PARENTS_FIRST {
-        let rows = by_table.remove(table).unwrap_or_default();
-        if old.rows.is_empty() {
-            NewRow::insert_all(rows, connection).await?;
-        } else if all_are_there {
-            write(connection, rows, &before).await?;
-        } else {
-            NewRow::upsert_all(rows, connection).await?;
+        let before: HashMap<Uuid, _> = old.rows.iter().map(|row| (row.id, row)).collect();
+        let differs = |row: &NewRow| before.get(&row.id) != Some(&row);
+        let (changed, _same): (Vec<NewRow>, Vec<NewRow>) = new.rows.into_iter().partition(differs);
+        let mut by_table: HashMap<&str, Vec<NewRow>> = HashMap::new();
+        for row in changed {
+            by_table.entry(row.table).or_default().push(row);
         }
-    }
-    let no_tags = Vec::new();
-    for (id, tags) in &new.tags {
-        let known = old.tags.get(id).unwrap_or(&no_tags);
-        if known != tags {
-            save_tags(connection, owner, *id, tags).await?;
+        for table in PARENTS_FIRST {
+            let rows = by_table.remove(table).unwrap_or_default();
+            if old.rows.is_empty() {
+                NewRow::insert_all(rows, connection).await?;
+            } else if all_are_there {
+                write(connection, rows, &before).await?;
+            } else {
+                NewRow::upsert_all(rows, connection).await?;
+            }
         }
-    }
-    if old.secrets != new.secrets {
-        consumer::save(connection, owner, new.secrets.iter()).await?;
-    }
-    Ok(())
+        let no_tags = Vec::new();
+        for (id, tags) in &new.tags {
+            let known = old.tags.get(id).unwrap_or(&no_tags);
+            if known != tags {
+                save_tags(connection, owner, *id, tags).await?;
+            }
+        }
+        if old.secrets != new.secrets {
+            consumer::save(connection, owner, new.secrets.iter()).await?;
+        }
+        Ok(())
+    })
 }
 
 /// Writes rows of one table. Where most of what changed is the same in all of them, as statuses are,

@@ -20,6 +20,7 @@ use lb_model::{
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    boxed::Boxed,
     capability::Remembered,
     changes::{self, Feed, Hints},
     db::{self, Database, DatabaseSettings, Transaction, query},
@@ -188,8 +189,11 @@ impl Store {
     }
 
     /// Commits what is nobody's concern who converges: no load balancer changed by it.
-    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<(), StoreError> {
-        self.commit_and_tell(transaction, |_feed| {}, None).await
+    pub(crate) fn commit<'f>(
+        &'f self,
+        transaction: Transaction,
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move { self.commit_and_tell(transaction, |_feed| {}, None).await })
     }
 
     /// Commits what somebody may wait for though no load balancer changed, and wakes.
@@ -201,23 +205,25 @@ impl Store {
 
     /// Commits a change of a load balancer and wakes whoever waits for one, in every server, also
     /// when the caller is dropped meanwhile.
-    pub(crate) async fn commit_change(
-        &self,
+    pub(crate) fn commit_change<'f>(
+        &'f self,
         transaction: Transaction,
         id: LoadBalancerId,
-    ) -> Result<(), StoreError> {
-        let changes = self.inner.changes.fetch_add(1, Ordering::Relaxed);
-        if changes % EVENTS_NUMBERED_EVERY == EVENTS_NUMBERED_EVERY - 1 {
-            let store = self.clone();
-            lb_telemetry::task::spawn("number events", async move {
-                if let Err(error) = store.number_events().await {
-                    tracing::warn!(%error, "events are not numbered yet");
-                }
-            });
-        }
-        let others = self.inner.feed.text(id);
-        self.commit_and_tell(transaction, move |feed| feed.changed(id), Some(others))
-            .await
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let changes = self.inner.changes.fetch_add(1, Ordering::Relaxed);
+            if changes % EVENTS_NUMBERED_EVERY == EVENTS_NUMBERED_EVERY - 1 {
+                let store = self.clone();
+                lb_telemetry::task::spawn("number events", async move {
+                    if let Err(error) = store.number_events().await {
+                        tracing::warn!(%error, "events are not numbered yet");
+                    }
+                });
+            }
+            let others = self.inner.feed.text(id);
+            self.commit_and_tell(transaction, move |feed| feed.changed(id), Some(others))
+                .await
+        })
     }
 
     async fn commit_and_tell(

@@ -18,6 +18,7 @@ use lb_model::{
 };
 
 use crate::{
+    boxed::Boxed,
     db::{Builder, Connection, Row, Transaction, query, query_scalar},
     decode::{Loaded, load, push_ids},
     encode::{Encoded, LOAD_BALANCERS, Ordinals, encode},
@@ -196,9 +197,14 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn read_tree(&self, id: LoadBalancerId) -> Result<Option<Tree>, StoreError> {
-        let loaded = load(&self.inner.database.read, &[id]).await?;
-        Ok(loaded.trees.into_values().next())
+    pub fn read_tree<'f>(
+        &'f self,
+        id: LoadBalancerId,
+    ) -> Boxed<'f, Result<Option<Tree>, StoreError>> {
+        Box::pin(async move {
+            let loaded = load(&self.inner.database.read, &[id]).await?;
+            Ok(loaded.trees.into_values().next())
+        })
     }
 
     /// Several load balancers, in one query. Unknown ids are left out.
@@ -287,41 +293,45 @@ impl Store {
     }
 
     /// Writes what a change made of a tree, and what follows from it.
-    pub(crate) async fn write_change(
-        &self,
-        transaction: &mut Transaction,
-        before: &Tree,
-        after: &Tree,
-        ordinals: &Ordinals,
-    ) -> Result<(), StoreError> {
-        let id = before.id();
-        if after.id() != id {
-            return Err(StoreError::Internal("a change must not change the id"));
-        }
-        if after.load_balancer.common.provisioning_status == ProvisioningStatus::Deleted {
-            remove(transaction, id).await?;
-        } else {
-            let (old, new) = (encode(before, ordinals)?, encode(after, ordinals)?);
-            save(transaction, id, &old, new).await?;
-            if needed_ports(before) != needed_ports(after) {
-                self.reconcile_ports(transaction, after).await?;
+    pub(crate) fn write_change<'f>(
+        &'f self,
+        transaction: &'f mut Transaction,
+        before: &'f Tree,
+        after: &'f Tree,
+        ordinals: &'f Ordinals,
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let id = before.id();
+            if after.id() != id {
+                return Err(StoreError::Internal("a change must not change the id"));
             }
-        }
-        if let Some(told) = event::status_changes(before, after) {
-            event::record(transaction, &told).await?;
-        }
-        Ok(())
+            if after.load_balancer.common.provisioning_status == ProvisioningStatus::Deleted {
+                remove(transaction, id).await?;
+            } else {
+                let (old, new) = (encode(before, ordinals)?, encode(after, ordinals)?);
+                save(transaction, id, &old, new).await?;
+                if needed_ports(before) != needed_ports(after) {
+                    self.reconcile_ports(transaction, after).await?;
+                }
+            }
+            if let Some(told) = event::status_changes(before, after) {
+                event::record(transaction, &told).await?;
+            }
+            Ok(())
+        })
     }
 
     /// Removes a load balancer and frees its addresses. Says whether there was one.
     ///
     /// # Errors
     /// The database's.
-    pub async fn remove_tree(&self, id: LoadBalancerId) -> Result<bool, StoreError> {
-        let mut transaction = self.begin_write().await?;
-        let existed = remove(&mut transaction, id).await?;
-        self.commit_change(transaction, id).await?;
-        Ok(existed)
+    pub fn remove_tree<'f>(&'f self, id: LoadBalancerId) -> Boxed<'f, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let mut transaction = self.begin_write().await?;
+            let existed = remove(&mut transaction, id).await?;
+            self.commit_change(transaction, id).await?;
+            Ok(existed)
+        })
     }
 
     /// Every load balancer with its generation: what sync compares.

@@ -16,6 +16,7 @@ use lb_model::{
 };
 
 use crate::{
+    boxed::Boxed,
     db::Connection,
     error::StoreError,
     host::HostAddresses,
@@ -37,71 +38,73 @@ pub struct Vips {
 
 impl Store {
     /// Reserves the VIPs of a load balancer that is about to be written.
-    pub(crate) async fn reserve_vips(
-        &self,
-        connection: &mut Connection,
+    pub(crate) fn reserve_vips<'f>(
+        &'f self,
+        connection: &'f mut Connection,
         owner: LoadBalancerId,
-        project_id: &str,
-        request: &VipRequest,
+        project_id: &'f str,
+        request: &'f VipRequest,
         topology: Topology,
-        hosts: &mut HostAddresses,
-    ) -> Result<Vips, StoreError> {
-        let port = match request.port_id {
-            Some(id) => self.port_info(connection, id, request, project_id).await?,
-            None => None,
-        };
-        let places = self.places(request, project_id, port.as_ref()).await?;
-        let mut subnets = Vec::with_capacity(places.len());
-        // Only the choice among a network's subnets asks how much is left in each.
-        let by_room = request.port_id.is_none() && request.subnet_id.is_none();
-        for place in &places {
-            let free = if by_room && request.address.is_none() {
-                self.free_in(connection, place).await?
-            } else {
-                0
+        hosts: &'f mut HostAddresses,
+    ) -> Boxed<'f, Result<Vips, StoreError>> {
+        Box::pin(async move {
+            let port = match request.port_id {
+                Some(id) => self.port_info(connection, id, request, project_id).await?,
+                None => None,
             };
-            subnets.push(place.info(free));
-        }
-        let (primary, additional) = choose(request, topology, &subnets, port.as_ref())?;
-        let mut take = async |choice: &VipChoice, purpose| {
-            if let (Some(id), Some(address)) = (choice.port_id, choice.address)
-                && !self.inner.networks.makes_everything_up()
-            {
-                if !user_port::occupy(connection, id, owner).await? {
-                    return Err(Fault::invalid(format!("Port {id} is already used.")).into());
-                }
-                return Ok(Vip {
-                    address,
-                    port_id: id,
-                    subnet_id: choice.subnet_id,
-                    network_id: choice.network_id,
-                });
+            let places = self.places(request, project_id, port.as_ref()).await?;
+            let mut subnets = Vec::with_capacity(places.len());
+            // Only the choice among a network's subnets asks how much is left in each.
+            let by_room = request.port_id.is_none() && request.subnet_id.is_none();
+            for place in &places {
+                let free = if by_room && request.address.is_none() {
+                    self.free_in(connection, place).await?
+                } else {
+                    0
+                };
+                subnets.push(place.info(free));
             }
-            let claim = Claim {
-                load_balancer_id: Some(owner),
-                project_id,
-                purpose,
-                amphora_id: None,
-                subnet_id: choice.subnet_id,
-                near: Near {
-                    network_id: Some(choice.network_id),
-                    subnet_id: None,
-                    address: choice.address,
-                },
-                wanted: choice.address,
-                port_id: choice.port_id,
+            let (primary, additional) = choose(request, topology, &subnets, port.as_ref())?;
+            let mut take = async |choice: &VipChoice, purpose| {
+                if let (Some(id), Some(address)) = (choice.port_id, choice.address)
+                    && !self.inner.networks.makes_everything_up()
+                {
+                    if !user_port::occupy(connection, id, owner).await? {
+                        return Err(Fault::invalid(format!("Port {id} is already used.")).into());
+                    }
+                    return Ok(Vip {
+                        address,
+                        port_id: id,
+                        subnet_id: choice.subnet_id,
+                        network_id: choice.network_id,
+                    });
+                }
+                let claim = Claim {
+                    load_balancer_id: Some(owner),
+                    project_id,
+                    purpose,
+                    amphora_id: None,
+                    subnet_id: choice.subnet_id,
+                    near: Near {
+                        network_id: Some(choice.network_id),
+                        subnet_id: None,
+                        address: choice.address,
+                    },
+                    wanted: choice.address,
+                    port_id: choice.port_id,
+                };
+                Ok::<_, StoreError>(vip(&self.take(connection, &claim, hosts).await?))
             };
-            Ok::<_, StoreError>(vip(&self.take(connection, &claim, hosts).await?))
-        };
-        let mut vips = Vips {
-            vip: take(&primary, PortPurpose::Vip).await?,
-            additional: Vec::with_capacity(additional.len()),
-        };
-        for choice in &additional {
-            let vip = take(choice, PortPurpose::AdditionalVip).await?;
-            vips.additional.push(vip);
-        }
-        Ok(vips)
+            let mut vips = Vips {
+                vip: take(&primary, PortPurpose::Vip).await?,
+                additional: Vec::with_capacity(additional.len()),
+            };
+            for choice in &additional {
+                let vip = take(choice, PortPurpose::AdditionalVip).await?;
+                vips.additional.push(vip);
+            }
+            Ok(vips)
+        })
     }
 
     /// What is known of a port that the project may use.

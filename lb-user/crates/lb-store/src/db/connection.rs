@@ -8,12 +8,15 @@ use std::{
 };
 
 use sqlx::{
-    PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, migrate::Migrator,
-    pool::PoolConnection,
+    SqliteConnection, migrate::Migrator, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
 
-use super::group::{Group, Turn};
+use super::{
+    group::{Group, Turn},
+    lending::{Lender, Lent},
+};
 use crate::{
+    boxed::Boxed,
     error::StoreError,
     sql::{ATTEMPTS_MAX, is_broken},
 };
@@ -24,38 +27,46 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Connections to one database.
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(Arc<Lender<SqliteConnectOptions>>),
     /// The one that writes, for all of the server.
     SqliteTurns(Arc<Group>),
-    Postgres(PgPool),
+    Postgres(Arc<Lender<PgConnectOptions>>),
 }
 
 impl Pool {
-    pub(crate) async fn acquire(&self) -> Result<Connection, StoreError> {
-        Ok(Connection(match self {
-            Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
-            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
-            Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
-        }))
+    pub(crate) fn acquire(&self) -> Boxed<'_, Result<Connection, StoreError>> {
+        Box::pin(async {
+            Ok(Connection(match self {
+                Self::Sqlite(pool) => Link::Sqlite(pool.lend().await?),
+                Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
+                Self::Postgres(pool) => Link::Postgres(pool.lend().await?),
+            }))
+        })
     }
 
     /// A transaction that writes. It sees what others committed meanwhile, statement by statement:
     /// what must not move is locked first ([`crate::sql::Query::locking`]).
-    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        Ok(Transaction(Connection(match self {
-            Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
-            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
-            Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, "BEGIN").await?),
-        })))
+    pub(crate) fn begin(&self) -> Boxed<'_, Result<Transaction, StoreError>> {
+        self.begin_with("BEGIN")
     }
 
     /// A transaction that only reads, as of one moment.
-    pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
-        Ok(Transaction(Connection(match self {
-            Self::Sqlite(pool) => Link::SqliteTransaction(pool.begin().await?),
-            Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
-            Self::Postgres(pool) => Link::PostgresTransaction(begin(pool, BEGIN_READ).await?),
-        })))
+    pub(crate) fn begin_read(&self) -> Boxed<'_, Result<Transaction, StoreError>> {
+        self.begin_with(BEGIN_READ)
+    }
+
+    fn begin_with(&self, sql: &'static str) -> Boxed<'_, Result<Transaction, StoreError>> {
+        Box::pin(async move {
+            Ok(Transaction(Connection(match self {
+                Self::Sqlite(pool) => {
+                    let mut lent = pool.lend().await?;
+                    lent.begin("BEGIN").await?;
+                    Link::Sqlite(lent)
+                }
+                Self::SqliteTurns(group) => Link::SqliteTurn(group.turn().await?),
+                Self::Postgres(pool) => Link::Postgres(begin(pool, sql).await?),
+            })))
+        })
     }
 
     pub(crate) async fn close(&self) {
@@ -69,14 +80,16 @@ impl Pool {
 
 /// Begins on a connection that is not broken.
 async fn begin(
-    pool: &PgPool,
+    pool: &Arc<Lender<PgConnectOptions>>,
     sql: &'static str,
-) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
+) -> Result<Lent<PgConnectOptions>, StoreError> {
     let mut attempts = 1;
     loop {
-        let begun = pool.begin_with(sql).await;
+        let mut lent = pool.lend().await?;
+        let begun = lent.begin(sql).await;
         if !is_broken(&begun) || attempts >= ATTEMPTS_MAX {
-            return Ok(begun?);
+            begun?;
+            return Ok(lent);
         }
         attempts += 1;
     }
@@ -88,11 +101,9 @@ pub(crate) struct Connection(Link);
 
 #[derive(Debug)]
 enum Link {
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteTransaction(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(Lent<SqliteConnectOptions>),
     SqliteTurn(Turn),
-    Postgres(PoolConnection<Postgres>),
-    PostgresTransaction(sqlx::Transaction<'static, Postgres>),
+    Postgres(Lent<PgConnectOptions>),
 }
 
 /// A connection in a transaction, which is undone unless it is committed.
@@ -101,44 +112,36 @@ pub(crate) struct Transaction(Connection);
 
 impl Connection {
     pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self.0, Link::Postgres(_) | Link::PostgresTransaction(_))
+        matches!(self.0, Link::Postgres(_))
     }
 }
 
 impl Transaction {
     /// Takes steps of the schema as part of it.
     pub(crate) async fn migrate(&mut self, steps: &Migrator) -> Result<(), StoreError> {
-        match On::from(&mut *self) {
-            On::Sqlite(connection) => steps.run_direct(None, connection, false).await?,
-            On::Postgres(connection) => steps.run_direct(None, connection, false).await?,
-            On::SqlitePool(_) | On::SqliteTurns(_) | On::PostgresPool(_) => {}
+        match &mut self.0.0 {
+            Link::Sqlite(lent) => steps.run_direct(None, lent.ask()?, false).await?,
+            Link::SqliteTurn(turn) => steps.run_direct(None, &mut **turn, false).await?,
+            Link::Postgres(lent) => steps.run_direct(None, lent.ask()?, false).await?,
         }
         Ok(())
     }
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self.0.0 {
-            Link::SqliteTransaction(transaction) => transaction.commit().await?,
+            Link::Sqlite(lent) => lent.commit().await?,
             Link::SqliteTurn(turn) => turn.commit().await?,
-            Link::PostgresTransaction(transaction) => transaction.commit().await?,
-            Link::Sqlite(_) | Link::Postgres(_) => {
-                return Err(StoreError::Internal("commit without a transaction"));
-            }
+            Link::Postgres(lent) => lent.commit().await?,
         }
         Ok(())
     }
-}
 
-impl Transaction {
     /// Undoes it now, not when its connection is next used.
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         match self.0.0 {
-            Link::SqliteTransaction(transaction) => transaction.rollback().await?,
+            Link::Sqlite(lent) => lent.rollback().await?,
             Link::SqliteTurn(turn) => turn.rollback().await,
-            Link::PostgresTransaction(transaction) => transaction.rollback().await?,
-            Link::Sqlite(_) | Link::Postgres(_) => {
-                return Err(StoreError::Internal("rollback without a transaction"));
-            }
+            Link::Postgres(lent) => lent.rollback().await?,
         }
         Ok(())
     }
@@ -161,21 +164,20 @@ impl DerefMut for Transaction {
 /// What a query runs on.
 #[derive(Debug)]
 pub(crate) enum On<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    SqlitePool(&'c SqlitePool),
+    Sqlite(&'c mut Lent<SqliteConnectOptions>),
+    SqliteTurn(&'c mut SqliteConnection),
+    SqlitePool(&'c Arc<Lender<SqliteConnectOptions>>),
     SqliteTurns(&'c Arc<Group>),
-    Postgres(&'c mut PgConnection),
-    PostgresPool(&'c PgPool),
+    Postgres(&'c mut Lent<PgConnectOptions>),
+    PostgresPool(&'c Arc<Lender<PgConnectOptions>>),
 }
 
 impl<'c> From<&'c mut Connection> for On<'c> {
     fn from(connection: &'c mut Connection) -> Self {
         match &mut connection.0 {
-            Link::Sqlite(connection) => Self::Sqlite(connection),
-            Link::SqliteTransaction(transaction) => Self::Sqlite(transaction),
-            Link::SqliteTurn(turn) => Self::Sqlite(turn),
-            Link::Postgres(connection) => Self::Postgres(connection),
-            Link::PostgresTransaction(transaction) => Self::Postgres(transaction),
+            Link::Sqlite(lent) => Self::Sqlite(lent),
+            Link::SqliteTurn(turn) => Self::SqliteTurn(turn),
+            Link::Postgres(lent) => Self::Postgres(lent),
         }
     }
 }

@@ -3,13 +3,16 @@
 //! A server that dies or freezes must not keep others from a row it had locked, so the database ends
 //! its transaction by itself.
 
+use std::sync::Arc;
+
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
 use super::{
-    Database, DatabaseSettings, DatabaseUrl, Pool, STATEMENTS_KEPT, Transaction, migrations,
+    Database, DatabaseSettings, DatabaseUrl, Pool, STATEMENTS_KEPT, Transaction, lending::Lender,
+    migrations,
 };
 use crate::{
     error::StoreError,
@@ -54,7 +57,7 @@ pub(super) async fn attach(
     settings: &DatabaseSettings,
 ) -> Result<Pool, StoreError> {
     let options = options(url).application_name(TOOL);
-    first_contact(&options, settings).await?;
+    first_contact(&options, settings).await?.close().await?;
     Ok(Pool::Postgres(pool(1, settings, &options)))
 }
 
@@ -71,10 +74,11 @@ pub(super) async fn open(
     settings: &DatabaseSettings,
 ) -> Result<Database, StoreError> {
     let options = options(url);
-    first_contact(&options, settings).await?;
+    let mut first = first_contact(&options, settings).await?;
+    migrations().run(&mut first).await?;
+    first.close().await?;
     let half = settings.connections.div_ceil(2).max(1);
     let write = pool(half, settings, &options);
-    migrations().run(&write).await?;
     tracing::info!(database = %url, connections = half * 2, "database opened");
     Ok(Database {
         read: Pool::Postgres(pool(half, settings, &options)),
@@ -86,23 +90,20 @@ pub(super) async fn open(
 async fn first_contact(
     options: &PgConnectOptions,
     settings: &DatabaseSettings,
-) -> Result<(), StoreError> {
+) -> Result<PgConnection, StoreError> {
     let connect = PgConnection::connect_with(options);
     let connection = tokio::time::timeout(settings.connect_timeout, connect)
         .await
         .map_err(|_elapsed| StoreError::Unavailable(sqlx::Error::PoolTimedOut))??;
-    connection.close().await?;
-    Ok(())
+    Ok(connection)
 }
 
-/// Connections are made when they are needed. A broken one is noticed by whoever uses it, who asks
-/// again: that is cheaper than to ask the database before every statement whether it is there.
-fn pool(size: u32, settings: &DatabaseSettings, options: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(settings.connect_timeout)
-        .test_before_acquire(false)
-        .connect_lazy_with(options.clone())
+fn pool(
+    size: u32,
+    settings: &DatabaseSettings,
+    options: &PgConnectOptions,
+) -> Arc<Lender<PgConnectOptions>> {
+    Lender::new(options.clone(), size, settings.connect_timeout)
 }
 
 /// Tells every other server. The texts are hints, never data, and hold no comma. SQLite has no other
@@ -120,12 +121,9 @@ pub(crate) fn forgetful(database: &Database) -> Option<Pool> {
     let Pool::Postgres(pool) = &database.write else {
         return None;
     };
-    let options = pool.connect_options().as_ref().clone();
-    let own = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(pool.options().get_acquire_timeout())
-        .test_before_acquire(false)
-        .connect_lazy_with(options.options([("synchronous_commit", "off")]));
+    let options = pool.options().clone();
+    let options = options.options([("synchronous_commit", "off")]);
+    let own = Lender::new(options, 1, pool.wait());
     Some(Pool::Postgres(own))
 }
 
@@ -145,8 +143,8 @@ pub(crate) async fn listener(database: &Database) -> Result<Option<PgListener>, 
     };
     let own = PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(pool.options().get_acquire_timeout())
-        .connect_lazy_with(pool.connect_options().as_ref().clone());
+        .acquire_timeout(pool.wait())
+        .connect_lazy_with(pool.options().clone());
     let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
     Ok(Some(listener))

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{KEPT_MAX, NewEvent, SWEEP_PERIOD};
 use crate::{
+    boxed::Boxed,
     db::{Builder, Connection, Row, query, query_scalar},
     error::StoreError,
     event::shortened,
@@ -42,37 +43,41 @@ const SWEEP: &str = "DELETE FROM events WHERE project_id = $1 AND sequence <= $2
 pub(crate) const STATEMENTS: &[&str] = &[IS_ANY, ALONE, OLDEST, NUMBERS, INSERT, SWEEP];
 
 /// Puts an event down in the caller's transaction.
-pub(crate) async fn record(
-    connection: &mut Connection,
-    event: &NewEvent,
-) -> Result<(), StoreError> {
-    NewRow::new(INBOX, Uuid::new_v4())
-        .text("project_id", &event.project_id)
-        .int("created_at", now().0)
-        .text("kind", event.kind)
-        .opt_text("load_balancer_id", event.load_balancer_id)
-        .text("message", shortened(&event.message))
-        .text("data", to_json(&event.data)?)
-        .insert(connection)
-        .await
+pub(crate) fn record<'f>(
+    connection: &'f mut Connection,
+    event: &'f NewEvent,
+) -> Boxed<'f, Result<(), StoreError>> {
+    Box::pin(async move {
+        NewRow::new(INBOX, Uuid::new_v4())
+            .text("project_id", &event.project_id)
+            .int("created_at", now().0)
+            .text("kind", event.kind)
+            .opt_text("load_balancer_id", event.load_balancer_id)
+            .text("message", shortened(&event.message))
+            .text("data", to_json(&event.data)?)
+            .insert(connection)
+            .await
+    })
 }
 
 impl Store {
     /// Numbers what was put down until now.
-    pub(crate) async fn number_events(&self) -> Result<(), StoreError> {
-        let mut attempts = Attempts::default();
-        loop {
-            let any: Option<String> = query_scalar(IS_ANY)
-                .fetch_optional(&self.inner.database.read)
-                .await?;
-            if any.is_none() {
-                return Ok(());
+    pub(crate) fn number_events<'f>(&'f self) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut attempts = Attempts::default();
+            loop {
+                let any: Option<String> = query_scalar(IS_ANY)
+                    .fetch_optional(&self.inner.database.read)
+                    .await?;
+                if any.is_none() {
+                    return Ok(());
+                }
+                match self.number_some().await {
+                    Err(error) if attempts.again(&error) => {}
+                    done => done?,
+                }
             }
-            match self.number_some().await {
-                Err(error) if attempts.again(&error) => {}
-                done => done?,
-            }
-        }
+        })
     }
 
     async fn number_some(&self) -> Result<(), StoreError> {

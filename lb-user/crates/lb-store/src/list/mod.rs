@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 use crate::{
     amphora::{self, AmphoraRow},
+    boxed::Boxed,
     decode::load,
     error::StoreError,
     sql::Reader,
@@ -206,25 +207,27 @@ impl Store {
     ///
     /// # Errors
     /// What is wrong with the request, or the database's.
-    pub async fn list(&self, query: &ListQuery) -> Result<Page, ListError> {
-        let (rows, more) = query::run(&self.inner.database.read, query).await?;
-        let mut page = Page {
-            views: view::views(&self.inner.database.read, query.resource, &rows).await?,
-            more,
-            ..Page::default()
-        };
-        let mut owners = Vec::new();
-        for row in &rows {
-            let read = Reader::new("list", row);
-            page.ids.push(read.parse("id")?);
-            if query.resource == Resource::Amphora {
-                owners.push(read.parse("load_balancer_id")?);
+    pub fn list<'f>(&'f self, query: &'f ListQuery) -> Boxed<'f, Result<Page, ListError>> {
+        Box::pin(async move {
+            let (rows, more) = query::run(&self.inner.database.read, query).await?;
+            let mut page = Page {
+                views: view::views(&self.inner.database.read, query.resource, &rows).await?,
+                more,
+                ..Page::default()
+            };
+            let mut owners = Vec::new();
+            for row in &rows {
+                let read = Reader::new("list", row);
+                page.ids.push(read.parse("id")?);
+                if query.resource == Resource::Amphora {
+                    owners.push(read.parse("load_balancer_id")?);
+                }
             }
-        }
-        if query.resource == Resource::Amphora {
-            self.complete_amphorae(&mut page, owners).await?;
-        }
-        Ok(page)
+            if query.resource == Resource::Amphora {
+                self.complete_amphorae(&mut page, owners).await?;
+            }
+            Ok(page)
+        })
     }
 
     async fn complete_amphorae(
@@ -245,10 +248,12 @@ impl Store {
         Ok(())
     }
 
-    async fn one(&self, resource: Resource, id: Uuid) -> Result<Views, StoreError> {
-        let pool = &self.inner.database.read;
-        let row = query::one(pool, resource, id).await?;
-        view::views(pool, resource, row.as_slice()).await
+    fn one<'f>(&'f self, resource: Resource, id: Uuid) -> Boxed<'f, Result<Views, StoreError>> {
+        Box::pin(async move {
+            let pool = &self.inner.database.read;
+            let row = query::one(pool, resource, id).await?;
+            view::views(pool, resource, row.as_slice()).await
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use lb_model::{id::LoadBalancerId, render::PackedLoadBalancer, view::LoadBalance
 
 use super::{ListError, ListQuery, Resource, query, view};
 use crate::{
+    boxed::Boxed,
     db::{Pool, Row},
     error::StoreError,
     store::Store,
@@ -118,19 +119,29 @@ impl Store {
     ///
     /// # Errors
     /// What is wrong with the request, or the database's.
-    pub async fn shown_load_balancers(&self, asked: &ListQuery) -> Result<ShownPage, ListError> {
-        let pool = &self.inner.database.read;
-        let (rows, more) = query::run_with(pool, asked, SHOWN_COLUMNS).await?;
-        Ok(ShownPage::of(pool, rows, more).await?)
+    pub fn shown_load_balancers<'f>(
+        &'f self,
+        asked: &'f ListQuery,
+    ) -> Boxed<'f, Result<ShownPage, ListError>> {
+        Box::pin(async move {
+            let pool = &self.inner.database.read;
+            let (rows, more) = query::run_with(pool, asked, SHOWN_COLUMNS).await?;
+            Ok(ShownPage::of(pool, rows, more).await?)
+        })
     }
 
     /// One load balancer, as a page of it alone, or of none.
     ///
     /// # Errors
     /// The database's.
-    pub async fn shown_load_balancer(&self, id: LoadBalancerId) -> Result<ShownPage, StoreError> {
-        let pool = &self.inner.database.read;
-        let row = query::one_with(pool, Resource::LoadBalancer, id.0, SHOWN_COLUMNS).await?;
-        ShownPage::of(pool, row.into_iter().collect(), false).await
+    pub fn shown_load_balancer<'f>(
+        &'f self,
+        id: LoadBalancerId,
+    ) -> Boxed<'f, Result<ShownPage, StoreError>> {
+        Box::pin(async move {
+            let pool = &self.inner.database.read;
+            let row = query::one_with(pool, Resource::LoadBalancer, id.0, SHOWN_COLUMNS).await?;
+            ShownPage::of(pool, row.into_iter().collect(), false).await
+        })
     }
 }

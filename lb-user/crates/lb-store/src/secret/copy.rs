@@ -17,6 +17,7 @@ use super::{
     manager::{Asker, KeyManager, KeyManagerError, Material, Reference},
 };
 use crate::{
+    boxed::Boxed,
     db::query,
     error::{SecretError, StoreError},
     sql::{Reader, to_json},
@@ -79,31 +80,33 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn keep_copies(
-        &self,
+    pub fn keep_copies<'f>(
+        &'f self,
         owner: LoadBalancerId,
-        copies: &[SecretCopy],
-    ) -> Result<(), StoreError> {
-        if copies.is_empty() {
-            return Ok(());
-        }
-        self.inner.seal.prove(&self.inner.database).await?;
-        let mut transaction = self.begin_write().await?;
-        for copy in copies {
-            let sealed = self
-                .inner
-                .seal
-                .seal(&label(owner, copy.id, copy.used), &copy.content)?;
-            query(UPSERT)
-                .bind(owner.to_string())
-                .bind(copy.id.to_string())
-                .bind(copy.used.as_str())
-                .bind(sealed)
-                .bind(now().0)
-                .execute(&mut transaction)
-                .await?;
-        }
-        transaction.commit().await
+        copies: &'f [SecretCopy],
+    ) -> Boxed<'f, Result<(), StoreError>> {
+        Box::pin(async move {
+            if copies.is_empty() {
+                return Ok(());
+            }
+            self.inner.seal.prove(&self.inner.database).await?;
+            let mut transaction = self.begin_write().await?;
+            for copy in copies {
+                let sealed = self
+                    .inner
+                    .seal
+                    .seal(&label(owner, copy.id, copy.used), &copy.content)?;
+                query(UPSERT)
+                    .bind(owner.to_string())
+                    .bind(copy.id.to_string())
+                    .bind(copy.used.as_str())
+                    .bind(sealed)
+                    .bind(now().0)
+                    .execute(&mut transaction)
+                    .await?;
+            }
+            transaction.commit().await
+        })
     }
 
     /// Says that a secret is gone for good: what used it cannot be served any more. Says whether

@@ -7,12 +7,14 @@
 use std::{fmt::Display, marker::PhantomData, sync::Arc};
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, Postgres, SqlSafeStr as _, SqlStr, Sqlite,
+    AssertSqlSafe, Connection as _, Postgres, SqlSafeStr as _, SqlStr, Sqlite,
+    postgres::PgConnectOptions,
 };
 
 use super::Value;
 use crate::{
-    db::{Cell, On, Row},
+    boxed::Boxed,
+    db::{Cell, Lent, On, Row},
     error::StoreError,
 };
 
@@ -94,13 +96,13 @@ pub(crate) fn is_broken<T>(done: &Result<T, sqlx::Error>) -> bool {
 
 /// Prepared statements do not outlive a change of the schema under them.
 async fn forget_if_stale<T>(
-    connection: &mut PgConnection,
+    lent: &mut Lent<PgConnectOptions>,
     done: &Result<T, sqlx::Error>,
 ) -> Result<bool, StoreError> {
     let stale = matches!(done, Err(sqlx::Error::Database(error))
         if error.code().as_deref() == Some(STALE));
     if stale {
-        connection.clear_cached_statements().await?;
+        lent.ask()?.clear_cached_statements().await?;
     }
     Ok(stale)
 }
@@ -108,9 +110,19 @@ async fn forget_if_stale<T>(
 /// Runs a query by one of sqlx's methods, wherever it is to run.
 macro_rules! run {
     ($query:ident, $on:ident, $method:ident) => {
-        match $on.into() {
-            On::Sqlite(connection) => $query.sqlite().$method(connection).await?.into(),
-            On::SqlitePool(pool) => $query.sqlite().$method(pool).await?.into(),
+        match $on {
+            On::Sqlite(lent) => {
+                let done = $query.sqlite().$method(lent.ask()?).await;
+                lent.answered(&done);
+                done?.into()
+            }
+            On::SqlitePool(pool) => {
+                let mut lent = pool.lend().await?;
+                let done = $query.sqlite().$method(lent.ask()?).await;
+                lent.answered(&done);
+                done?.into()
+            }
+            On::SqliteTurn(connection) => $query.sqlite().$method(connection).await?.into(),
             On::SqliteTurns(group) => {
                 // Its turn ends with its commit, also when the caller goes away.
                 let group = Arc::clone(group);
@@ -127,17 +139,19 @@ macro_rules! run {
                     }
                 }
             }
-            On::Postgres(connection) => {
-                let done = $query.postgres().$method(&mut *connection).await;
-                forget_if_stale(connection, &done).await?;
+            On::Postgres(lent) => {
+                let done = $query.postgres().$method(lent.ask()?).await;
+                forget_if_stale(lent, &done).await?;
+                lent.answered(&done);
                 done?.into()
             }
             On::PostgresPool(pool) => {
                 let mut attempts = 0;
                 let done = loop {
-                    let mut connection = pool.acquire().await?;
-                    let done = $query.clone().postgres().$method(&mut *connection).await;
-                    let stale = forget_if_stale(&mut connection, &done).await?;
+                    let mut lent = pool.lend().await?;
+                    let done = $query.clone().postgres().$method(lent.ask()?).await;
+                    let stale = forget_if_stale(&mut lent, &done).await?;
+                    lent.answered(&done);
                     attempts += 1;
                     if attempts < ATTEMPTS_MAX && (stale || is_broken(&done)) {
                         continue;
@@ -172,25 +186,48 @@ impl Query {
         self
     }
 
-    pub(crate) async fn execute(self, on: impl Into<On<'_>>) -> Result<Done, StoreError> {
-        Ok(run!(self, on, execute))
+    pub(crate) fn execute<'c>(self, on: impl Into<On<'c>>) -> Boxed<'c, Result<Done, StoreError>> {
+        self.execute_on(on.into())
     }
 
-    pub(crate) async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<Row>, StoreError> {
-        let rows: Rows = run!(self, on, fetch_all);
-        Ok(rows.0)
-    }
-
-    pub(crate) async fn fetch_optional(
+    pub(crate) fn fetch_all<'c>(
         self,
-        on: impl Into<On<'_>>,
-    ) -> Result<Option<Row>, StoreError> {
-        let row: MaybeRow = run!(self, on, fetch_optional);
-        Ok(row.0)
+        on: impl Into<On<'c>>,
+    ) -> Boxed<'c, Result<Vec<Row>, StoreError>> {
+        self.fetch_all_on(on.into())
     }
 
-    pub(crate) async fn fetch_one(self, on: impl Into<On<'_>>) -> Result<Row, StoreError> {
-        Ok(run!(self, on, fetch_one))
+    pub(crate) fn fetch_optional<'c>(
+        self,
+        on: impl Into<On<'c>>,
+    ) -> Boxed<'c, Result<Option<Row>, StoreError>> {
+        self.fetch_optional_on(on.into())
+    }
+
+    pub(crate) fn fetch_one<'c>(self, on: impl Into<On<'c>>) -> Boxed<'c, Result<Row, StoreError>> {
+        self.fetch_one_on(on.into())
+    }
+
+    fn execute_on(self, on: On<'_>) -> Boxed<'_, Result<Done, StoreError>> {
+        Box::pin(async move { Ok(run!(self, on, execute)) })
+    }
+
+    fn fetch_all_on(self, on: On<'_>) -> Boxed<'_, Result<Vec<Row>, StoreError>> {
+        Box::pin(async move {
+            let rows: Rows = run!(self, on, fetch_all);
+            Ok(rows.0)
+        })
+    }
+
+    fn fetch_optional_on(self, on: On<'_>) -> Boxed<'_, Result<Option<Row>, StoreError>> {
+        Box::pin(async move {
+            let row: MaybeRow = run!(self, on, fetch_optional);
+            Ok(row.0)
+        })
+    }
+
+    fn fetch_one_on(self, on: On<'_>) -> Boxed<'_, Result<Row, StoreError>> {
+        Box::pin(async move { Ok(run!(self, on, fetch_one)) })
     }
 
     fn sqlite(self) -> Bound<Sqlite> {
@@ -356,8 +393,9 @@ pub(crate) async fn prepare(
 
     let sql = AssertSqlSafe(sql).into_sql_str();
     match On::from(connection) {
-        On::Sqlite(connection) => drop(connection.prepare(sql).await?),
-        On::Postgres(connection) => drop(connection.prepare(sql).await?),
+        On::Sqlite(lent) => drop(lent.ask()?.prepare(sql).await?),
+        On::SqliteTurn(connection) => drop(connection.prepare(sql).await?),
+        On::Postgres(lent) => drop(lent.ask()?.prepare(sql).await?),
         On::SqlitePool(_) | On::SqliteTurns(_) | On::PostgresPool(_) => {}
     }
     Ok(())
