@@ -43,7 +43,7 @@ pub(crate) use clean::{clean, remove_left};
 pub(crate) const VETHS_MAX: usize = 8;
 /// Quiet since the last one was taken before new ones are made: whoever waits for an amphora comes
 /// first.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(500);
 /// Between looks at those that are ready: a process may have ended, the binary may be another.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Before the next attempt after one could not be made.

@@ -120,9 +120,9 @@ impl Transaction {
     /// Takes steps of the schema as part of it.
     pub(crate) async fn migrate(&mut self, steps: &Migrator) -> Result<(), StoreError> {
         match &mut self.0.0 {
-            Link::Sqlite(lent) => steps.run_direct(None, lent.ask()?, false).await?,
+            Link::Sqlite(lent) => lent.migrate(steps).await?,
             Link::SqliteTurn(turn) => steps.run_direct(None, &mut **turn, false).await?,
-            Link::Postgres(lent) => steps.run_direct(None, lent.ask()?, false).await?,
+            Link::Postgres(lent) => lent.migrate(steps).await?,
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! in it.
 
 use std::{
+    mem::ManuallyDrop,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,13 +18,16 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions, Connection, PgConnection, SqliteConnection};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, SqliteConnection,
+    migrate::{Migrate, Migrator},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::sql::is_broken;
+use crate::{error::StoreError, sql::is_broken};
 
 /// A connection is not used for longer: memory of the other side grows with what it remembers.
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
@@ -88,7 +92,8 @@ pub(crate) struct Lent<O: ConnectOptions<Connection: Raw>> {
     is_asked: bool,
     /// A transaction is open.
     is_begun: bool,
-    is_broken: bool,
+    /// Nobody gets it after this one.
+    is_last: bool,
     lender: Arc<Lender<O>>,
     slot: Option<OwnedSemaphorePermit>,
 }
@@ -145,7 +150,7 @@ impl<O: ConnectOptions<Connection: Raw>> Lender<O> {
             made,
             is_asked: false,
             is_begun: false,
-            is_broken: false,
+            is_last: false,
             lender: Arc::clone(self),
             slot: Some(slot),
         })
@@ -228,7 +233,7 @@ impl<O: ConnectOptions<Connection: Raw>> Lent<O> {
     }
 
     pub(crate) fn answered<T>(&mut self, done: &Result<T, sqlx::Error>) {
-        self.is_broken |= is_broken(done);
+        self.is_last |= is_broken(done);
         // After any other error it is not known how much of the answer was taken.
         let whole = matches!(
             done,
@@ -246,7 +251,29 @@ impl<O: ConnectOptions<Connection: Raw>> Lent<O> {
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        self.end("COMMIT").await
+        self.end("COMMIT").await?;
+        if self.is_last
+            && let Some(connection) = self.connection.take()
+        {
+            connection.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes steps of the schema as part of the transaction that is begun.
+    pub(crate) async fn migrate(&mut self, steps: &Migrator) -> Result<(), StoreError>
+    where
+        O::Connection: Migrate,
+    {
+        // sqlx does not know that a transaction is begun, and would begin and commit one for each step.
+        // It takes this for one, so its own become savepoints in it. It must never end it.
+        if !std::mem::replace(&mut self.is_last, true) {
+            let begun = self.ask()?.begin_with("SAVEPOINT schema").await?;
+            let _never_ended = ManuallyDrop::new(begun);
+        }
+        steps.run_direct(None, self.ask()?, false).await?;
+        self.is_asked = false;
+        Ok(())
     }
 
     pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
@@ -266,7 +293,7 @@ impl<O: ConnectOptions<Connection: Raw>> Drop for Lent<O> {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        if self.is_broken {
+        if self.is_last {
             return;
         }
         if !self.is_asked && !self.is_begun {
