@@ -7,6 +7,7 @@
 mod agent;
 mod auth;
 mod database;
+mod deployment;
 mod front;
 mod key_manager;
 mod keystone;

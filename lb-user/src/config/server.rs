@@ -4,11 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use lb_api::AuthStrategy;
 use lb_model::{
+    deployment::Deployment,
     enums::Topology,
     provider::{Provider, check_enabled},
 };
 
-use super::{ConfigError, auth, front::Front, reader::Section};
+use super::{ConfigError, auth, deployment, front::Front, reader::Section};
 
 const LISTEN: &str = "127.0.0.1:9876";
 const SYNC_LISTEN: &str = "127.0.0.1:9877";
@@ -31,6 +32,8 @@ pub(crate) struct Api {
     pub(crate) neutron_lbaas: bool,
     /// Everything about requests as such.
     pub(crate) front: Front,
+    /// Which legal requests are taken.
+    pub(crate) deployment: Deployment,
 }
 
 impl Api {
@@ -68,6 +71,7 @@ impl Api {
             ));
         }
         let front = Front::read(&mut section)?;
+        let deployment = deployment::read(&mut section)?;
         section.finish()?;
         Ok(Self {
             listen,
@@ -77,6 +81,7 @@ impl Api {
             force_listen,
             neutron_lbaas,
             front,
+            deployment,
         })
     }
 }

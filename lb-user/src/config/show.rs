@@ -44,6 +44,7 @@ impl Config {
             api.neutron_lbaas
         )?;
         api.front.write(out)?;
+        super::deployment::write(&api.deployment, out)?;
         api.front.write_cors(out)?;
         super::providers::write(&self.providers, out)?;
         super::quotas::write(&self.quotas, out)?;

@@ -298,6 +298,33 @@ fn the_database_is_set_by_environment_and_its_password_never_shown() {
 }
 
 #[test]
+fn what_the_deployment_takes_is_read_shown_and_read_again() {
+    let file = "[api]\nallow_ping_health_monitors = false\nminimum_tls_version = \"TLSv1.2\"\n\
+                udp_connect_min_interval_health_monitor = -1\n\
+                tls_cipher_prohibit_list = [\"AES128-SHA\"]";
+    let config = load(
+        file,
+        &[("LBAAS_API__ALLOW_PROMETHEUS_LISTENERS", "false")],
+        &[],
+    )
+    .unwrap();
+    let deployment = &config.api.deployment;
+    assert!(deployment.tls_terminated_listeners);
+    assert!(!deployment.ping_health_monitors && !deployment.prometheus_listeners);
+    assert_eq!(deployment.udp_connect_delay_min, -1);
+    assert_eq!(deployment.prohibited_ciphers, ["AES128-SHA"]);
+    let again = load(&config.to_toml(), &[], &[]).unwrap();
+    assert_eq!(again.api.deployment, *deployment);
+    for bad in [
+        "[api]\nminimum_tls_version = \"TLSv1.4\"",
+        "[api]\nminimum_tls_version = \"TLSv1.3\"",
+        "[api]\ntls_cipher_prohibit_list = [\"TLS_AES_128_GCM_SHA256\"]",
+    ] {
+        assert!(load(bad, &[], &[]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_front_door_is_read_shown_and_read_again() {
     let file = "[api]\nmount_prefix = \"/lb/\"\napi_base_uri = \"https://a.example\"\n\
                 healthcheck_enabled = false\npagination_max_limit = 50\nsettle_wait_ms = 0\n\

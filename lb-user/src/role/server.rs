@@ -235,6 +235,7 @@ fn api_config(config: &Config) -> ApiConfig {
     api.topology = config.controller.topology;
     api.deny_cidrs = config.deny_cidrs.clone();
     api.vip_rules = config.vip_rules.clone();
+    api.deployment = config.api.deployment.clone();
     api.own_addresses = vec![config.api.listen.ip(), config.controller.sync_listen.ip()];
     api.force_listen = config.api.force_listen;
     api.neutron_lbaas = config.api.neutron_lbaas;

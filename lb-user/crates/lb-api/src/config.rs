@@ -3,7 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use lb_model::{enums::Topology, provider::Provider, quota::PerClass, vip::VipRules};
+use lb_model::{
+    deployment::Deployment, enums::Topology, provider::Provider, quota::PerClass, vip::VipRules,
+};
 use lb_openstack::Keystone;
 use lb_policy::PolicySet;
 use lb_store::KeyManager;
@@ -42,6 +44,8 @@ pub struct ApiConfig {
     pub own_addresses: Vec<IpAddr>,
     /// Whether neutron-lbaas's dialect is spoken under `/neutron`.
     pub neutron_lbaas: bool,
+    /// Which legal requests the operator takes.
+    pub deployment: Deployment,
     /// What the operator allows of VIPs.
     pub vip_rules: VipRules,
     /// See [`BODY_BYTES_MAX`].
@@ -79,6 +83,7 @@ impl ApiConfig {
             deny_cidrs: Vec::new(),
             own_addresses: Vec::new(),
             neutron_lbaas: false,
+            deployment: Deployment::default(),
             vip_rules: VipRules::default(),
             body_bytes_max: BODY_BYTES_MAX,
             page_items_max: PAGE_ITEMS_MAX,

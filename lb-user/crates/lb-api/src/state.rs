@@ -110,6 +110,7 @@ impl ApiState {
                 any_subnet: store.networks().makes_everything_up(),
                 vip_options: store.networks().makes_everything_up(),
                 forbidden,
+                deployment: self.config().deployment.clone(),
                 capabilities: store.capabilities().await?,
                 ..needs.secrets.clone()
             })

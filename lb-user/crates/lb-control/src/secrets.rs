@@ -108,7 +108,12 @@ impl Controller {
                 return self.is_away(reason, found).await;
             }
             self.is_back(found).await?;
-            self.looked_for(&kept, read.err(), pause, found).await?;
+            let why_not = match read {
+                Ok(material) if material.is_whole() => None,
+                Ok(_in_parts) => Some(KeyManagerError::NotFound(kept.id)),
+                Err(error) => Some(error),
+            };
+            self.looked_for(&kept, why_not, pause, found).await?;
         }
         Ok(())
     }

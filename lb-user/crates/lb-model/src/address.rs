@@ -29,10 +29,9 @@ impl ForbiddenAddresses {
     pub fn check(&self, field: &str, address: IpAddr) -> Result<(), Fault> {
         match self.reason(address) {
             None => Ok(()),
-            Some(reason) => Err(Fault::option(
-                field,
+            Some(reason) => Err(Fault::not_an_option(
                 address,
-                format!("The address is not a valid option: {reason}."),
+                format!("member {field}: {reason}"),
             )),
         }
     }
@@ -161,7 +160,12 @@ mod tests {
         ] {
             let address = bad.parse().unwrap();
             let fault = forbidden().check("address", address).unwrap_err();
-            assert!(matches!(fault, Fault::InvalidOption { .. }), "{bad}");
+            assert!(
+                fault
+                    .public()
+                    .contains("is not a valid option for member address"),
+                "{bad}"
+            );
         }
     }
 

@@ -74,12 +74,9 @@ pub struct AvailabilityZoneFact {
 impl AvailabilityZoneFact {
     /// What was found under a request's `availability_zone` (contract 2.1, VIP rule 6).
     pub fn usable(found: Option<Self>, name: &str) -> Result<(Self, AvailabilityZoneData), Fault> {
-        let fact =
-            found.ok_or_else(|| Fault::invalid(format!("Invalid availability_zone '{name}'.")))?;
+        let fact = found.ok_or_else(|| Fault::validation("Invalid availability zone."))?;
         if !fact.zone.enabled {
-            return Err(Fault::invalid(format!(
-                "The selected availability_zone is not allowed in this deployment: {name}"
-            )));
+            return Err(Fault::disabled("availability_zone", name));
         }
         let data = AvailabilityZoneData::read(&fact.profile.availability_zone_data)?;
         Ok((fact, data))

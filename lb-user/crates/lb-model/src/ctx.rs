@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     address::ForbiddenAddresses,
     capability::CapabilitySet,
+    deployment::Deployment,
     id::{NetworkId, SubnetId},
     quota::Allowance,
     time::Timestamp,
@@ -64,6 +65,8 @@ pub struct Facts {
     pub authorities: BTreeMap<String, AuthorityFact>,
     /// The same for references to lists of revoked certificates.
     pub revocation_lists: BTreeMap<String, RevocationListFact>,
+    /// What the operator allows.
+    pub deployment: Deployment,
     /// What every host can do beyond the least.
     pub capabilities: CapabilitySet,
 }

@@ -173,6 +173,23 @@ impl Fault {
         }
     }
 
+    /// A 400: null, or a value that one kind of object does not take.
+    pub fn not_an_option(value: impl fmt::Display, option: impl fmt::Display) -> Self {
+        Self::Invalid(format!("{value} is not a valid option for {option}"))
+    }
+
+    /// A 400: switched off by the operator.
+    pub fn disabled(option: &str, value: impl fmt::Display) -> Self {
+        Self::Invalid(format!(
+            "The selected {option} is not allowed in this deployment: {value}"
+        ))
+    }
+
+    /// A 400: two VIPs in one subnet.
+    pub(crate) fn duplicate_subnet() -> Self {
+        Self::validation("Duplicate VIP subnet(s) specified. Only one IP can be bound per subnet.")
+    }
+
     /// A 409 that names the blocking object.
     pub fn immutable(resource: ResourceKind, id: impl fmt::Display) -> Self {
         Self::Immutable {
@@ -190,6 +207,11 @@ impl Fault {
     /// A 400 in our own words.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
+    }
+
+    /// A 400 as Octavia words those that its own checks find.
+    pub fn validation(text: impl fmt::Display) -> Self {
+        Self::Invalid(format!("Validation failure: {text}"))
     }
 
     /// A 400 about one field.

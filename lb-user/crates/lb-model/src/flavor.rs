@@ -99,11 +99,9 @@ impl FlavorFact {
     /// What was found under a request's `flavor_id` (contract 2.1, VIP rule 6). Judged anew: the
     /// provider may have changed its mind since the profile was written.
     pub fn usable(found: Option<Self>, id: FlavorId) -> Result<(Self, FlavorData), Fault> {
-        let fact = found.ok_or_else(|| Fault::invalid(format!("Invalid flavor_id {id}.")))?;
+        let fact = found.ok_or_else(|| Fault::validation("Invalid flavor_id."))?;
         if !fact.flavor.enabled {
-            return Err(Fault::invalid(format!(
-                "The selected flavor is not allowed in this deployment: {id}"
-            )));
+            return Err(Fault::disabled("flavor", id));
         }
         let data = FlavorData::read(&fact.profile.flavor_data)?;
         Ok((fact, data))

@@ -37,10 +37,15 @@ pub const fn comparable(kind: Kind, compare: Compare) -> bool {
 /// Judges a whole rule.
 pub fn check(rule: &L7Rule) -> Result<(), Fault> {
     if !comparable(rule.kind, rule.compare_type) {
-        return Err(error(format!(
-            "compare type {} cannot be used with type {}",
-            rule.compare_type, rule.kind
-        )));
+        let only = matches!(rule.kind, Kind::SslConnHasCert | Kind::SslVerifyResult);
+        return Err(if only {
+            error(format!(
+                "L7rule type {} only supports the EQUAL_TO compare type.",
+                rule.kind
+            ))
+        } else {
+            error("invalid comparison type for rule type")
+        });
     }
     check_key(rule)?;
     check_value(rule)
@@ -56,26 +61,32 @@ fn check_key(rule: &L7Rule) -> Result<(), Fault> {
         Kind::SslConnHasCert | Kind::SslVerifyResult => {
             return match key {
                 None => Ok(()),
-                Some(_) => Err(error(format!("type {} takes no key", rule.kind))),
+                Some(_) => Err(error(format!(
+                    "L7rule type {} does not use the \"key\" field.",
+                    rule.kind
+                ))),
             };
         }
         Kind::Header | Kind::Cookie => is_token,
         Kind::SslDnField => is_dn_field,
     };
     match key {
-        None => Err(error(format!("type {} needs a key", rule.kind))),
-        Some(key) if legal(key) => Ok(()),
-        Some(key) => Err(error(format!(
-            "'{}' is not a valid key",
-            key.escape_default()
+        None if rule.kind == Kind::SslDnField => Err(error(format!(
+            "L7rule type {} needs to specify a key and a value.",
+            rule.kind
         ))),
+        None => Err(error("L7 rule type requires a key")),
+        Some(key) if legal(key) => Ok(()),
+        Some(_) => Err(error("Invalid characters in key")),
     }
 }
 
 fn check_value(rule: &L7Rule) -> Result<(), Fault> {
     let value = rule.value.as_str();
     if value.is_empty() || value.contains(['\r', '\n']) {
-        return Err(error("the value must not be empty or hold line breaks"));
+        return Err(error(
+            "Invalid characters in value: it is empty or holds line breaks",
+        ));
     }
     if rule.compare_type == Compare::Regex {
         return check_regex(value, rule.kind == Kind::HostName);
@@ -92,11 +103,15 @@ fn check_value(rule: &L7Rule) -> Result<(), Fault> {
     if legal {
         Ok(())
     } else {
-        Err(error(format!(
-            "'{}' is not a valid value for type {}",
-            value.escape_default(),
-            rule.kind
-        )))
+        Err(error(match rule.kind {
+            Kind::SslConnHasCert => {
+                format!("L7rule value {value} is not a boolean True string.")
+            }
+            Kind::SslVerifyResult => {
+                format!("L7rule type {} needs a int value, which is >= 0", rule.kind)
+            }
+            _ => "Invalid characters in value".to_owned(),
+        }))
     }
 }
 
@@ -159,7 +174,7 @@ fn is_dn_field(key: &str) -> bool {
 }
 
 fn error(text: impl std::fmt::Display) -> Fault {
-    Fault::invalid(format!("Error parsing L7 rule: {text}."))
+    Fault::invalid(format!("Error parsing L7Rule: {text}"))
 }
 
 #[cfg(test)]

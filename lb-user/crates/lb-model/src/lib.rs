@@ -17,6 +17,7 @@ pub mod availability_zone;
 pub mod capability;
 pub mod ctx;
 pub mod defaults;
+pub mod deployment;
 pub mod enums;
 pub mod fault;
 pub mod flavor;

@@ -1,7 +1,7 @@
 //! What a health monitor's fields demand of each other and of its pool (contract 2.5).
 
 use crate::{
-    defaults,
+    deployment::Deployment,
     enums::{HealthMonitorType, PoolProtocol},
     fault::Fault,
     request::{Given, HealthMonitorUpdate},
@@ -18,6 +18,7 @@ pub(crate) fn check_pool(
     pool: PoolProtocol,
     kind: HealthMonitorType,
     delay: u32,
+    deployment: &Deployment,
 ) -> Result<(), Fault> {
     use HealthMonitorType as Kind;
     let datagram = matches!(pool, PoolProtocol::Udp | PoolProtocol::Sctp);
@@ -27,19 +28,21 @@ pub(crate) fn check_pool(
         Kind::Https | Kind::Ping | Kind::TlsHello => !datagram,
     };
     if !allowed {
-        return Err(Fault::invalid(format!(
-            "A {pool} pool does not support a health monitor of type {kind}."
-        )));
-    }
-    if kind == Kind::UdpConnect && delay < defaults::UDP_CONNECT_DELAY_MIN {
-        return Err(Fault::option(
-            "delay",
-            delay,
+        return Err(Fault::validation(if datagram {
             format!(
-                "A UDP-CONNECT monitor needs a delay of at least {} seconds.",
-                defaults::UDP_CONNECT_DELAY_MIN
-            ),
-        ));
+                "The associated pool protocol is {pool}, so only a UDP-CONNECT/SCTP/TCP/HTTP \
+                 health monitor is supported."
+            )
+        } else {
+            format!("The {kind} type is only supported for pools of type UDP/SCTP.")
+        }));
+    }
+    let delay_min = deployment.udp_connect_delay_min;
+    if kind == Kind::UdpConnect && i64::from(delay) < delay_min {
+        return Err(Fault::validation(format!(
+            "The request delay value {delay} should be larger than {delay_min} for UDP-CONNECT \
+             health monitor type."
+        )));
     }
     Ok(())
 }
@@ -62,9 +65,10 @@ pub(crate) fn check_http_fields(
     let offends = |given: &Given<String>| given.value().is_some() || (null_too && given.is_given());
     match fields.iter().find(|(_, given)| offends(given)) {
         None => Ok(()),
-        Some((field, _)) => Err(Fault::invalid(format!(
-            "{field} is not valid for a health monitor of type {kind}."
-        ))),
+        Some((field, _)) => Err(Fault::not_an_option(
+            field,
+            format!("health monitors of type {kind}"),
+        )),
     }
 }
 
@@ -104,9 +108,15 @@ pub(crate) fn check_domain(monitor: &HealthMonitor) -> Result<(), Fault> {
         ));
     }
     if monitor.http_version.as_deref() != Some("1.1") {
-        return Err(Fault::invalid(
-            "domain_name needs http_version 1.1 or higher.",
-        ));
+        return Err(match &monitor.http_version {
+            None => Fault::validation(
+                "'http_version' must be specified when 'domain_name' is provided.",
+            ),
+            Some(version) => Fault::not_an_option(
+                format!("http_version {version}"),
+                "health monitors HTTP 1.1 domain name health check",
+            ),
+        });
     }
     Ok(())
 }
@@ -208,12 +218,16 @@ mod tests {
             };
             for (kind, allowed) in HealthMonitorType::ALL.iter().zip(row.chars()) {
                 assert_eq!(
-                    check_pool(*pool, *kind, 5).is_ok(),
+                    check_pool(*pool, *kind, 5, &Deployment::default()).is_ok(),
                     allowed == 'y',
                     "{pool} {kind}"
                 );
             }
         }
-        assert!(check_pool(PoolProtocol::Udp, HealthMonitorType::UdpConnect, 2).is_err());
+        let (pool, kind) = (PoolProtocol::Udp, HealthMonitorType::UdpConnect);
+        let mut deployment = Deployment::default();
+        assert!(check_pool(pool, kind, 2, &deployment).is_err());
+        deployment.udp_connect_delay_min = -1;
+        assert!(check_pool(pool, kind, 0, &deployment).is_ok());
     }
 }

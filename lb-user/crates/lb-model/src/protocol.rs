@@ -52,12 +52,14 @@ pub const fn pools_of(listener: ListenerProtocol) -> &'static [PoolProtocol] {
 /// Refuses a pair that cannot work.
 pub fn check_pair(listener: ListenerProtocol, pool: PoolProtocol) -> Result<(), Fault> {
     if listener == ListenerProtocol::Prometheus {
-        return Err(Fault::invalid("A PROMETHEUS listener cannot have a pool."));
+        return Err(Fault::validation(
+            "A PROMETHEUS listener cannot have a pool.",
+        ));
     }
     if pools_of(listener).contains(&pool) {
         return Ok(());
     }
-    Err(Fault::invalid(format!(
+    Err(Fault::validation(format!(
         "The pool protocol '{pool}' is invalid while the listener protocol is '{listener}'."
     )))
 }

@@ -323,8 +323,10 @@ pub struct L7Rule {
 /// An amphora row (contract 2.12).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amphora {
-    /// Identity.
+    /// Identity of its place: what hosts know it by, over restarts and replacements.
     pub id: AmphoraId,
+    /// What clients know it by: another id once it was replaced.
+    pub shown_id: AmphoraId,
     /// Whose traffic it serves.
     pub load_balancer_id: LoadBalancerId,
     /// The host that carries it.

@@ -65,6 +65,7 @@ pub(crate) fn facts() -> Facts {
         free_addresses: 100,
     };
     Facts {
+        deployment: crate::deployment::Deployment::default(),
         vip_options: false,
         any_subnet: false,
         subnets: vec![

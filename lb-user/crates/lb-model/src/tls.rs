@@ -40,7 +40,20 @@ pub fn check_offered(ciphers: Option<&str>, versions: Option<&[String]>) -> Resu
 
 /// Known versions, at least one.
 pub fn check_versions(versions: &[String]) -> Result<(), Fault> {
-    known("tls_versions", versions, defaults::TLS_VERSIONS_KNOWN)
+    if versions.is_empty() {
+        return Err(Fault::validation(
+            "Empty TLS version list. Either specify at least one TLS version or remove this \
+             parameter to use the default.",
+        ));
+    }
+    let unknown = strangers(versions, defaults::TLS_VERSIONS_KNOWN);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let unknown = unknown.join(", ");
+    Err(Fault::validation(format!(
+        "Invalid TLS versions: {unknown}"
+    )))
 }
 
 /// Known protocol ids. Where TLS is not spoken the list may be empty.
@@ -48,7 +61,20 @@ pub fn check_alpn(protocols: &[String], spoken: bool) -> Result<(), Fault> {
     if protocols.is_empty() && !spoken {
         return Ok(());
     }
-    known("alpn_protocols", protocols, defaults::ALPN_PROTOCOLS)
+    if protocols.is_empty() {
+        return Err(Fault::validation(
+            "Empty ALPN protocol list. Either specify at least one ALPN protocol or remove this \
+             parameter to use the default.",
+        ));
+    }
+    match strangers(protocols, defaults::ALPN_PROTOCOLS).first() {
+        None => Ok(()),
+        Some(unknown) => Err(Fault::option(
+            "alpn_protocols",
+            unknown,
+            "Value should be a valid ALPN protocol ID",
+        )),
+    }
 }
 
 /// Everything named can be read and is what it is named as; what is not is told, all of it at once.
@@ -101,25 +127,14 @@ pub fn check_revocation_list(
     };
     match facts.revocation_lists.get(list) {
         Some(RevocationListFact::Usable { issuers }) if issuers.contains(authority) => Ok(()),
-        _other => Err(Fault::invalid(format!(
-            "The CRL {list} is not signed by the certificate authority {authority}."
-        ))),
+        _other => Err(Fault::validation(
+            "The CRL specified is not valid for client certificate authority reference supplied.",
+        )),
     }
 }
 
-fn known(field: &str, values: &[String], allowed: &[&str]) -> Result<(), Fault> {
-    if values.is_empty() {
-        return Err(Fault::option(field, "[]", "The list must not be empty."));
-    }
-    match values
-        .iter()
-        .find(|value| !allowed.contains(&value.as_str()))
-    {
-        None => Ok(()),
-        Some(value) => Err(Fault::option(
-            field,
-            value,
-            format!("Value should be one of: {}", allowed.join(", ")),
-        )),
-    }
+/// The values that nobody knows.
+fn strangers<'a>(values: &'a [String], known: &[&str]) -> Vec<&'a str> {
+    let values = values.iter().map(String::as_str);
+    values.filter(|value| !known.contains(value)).collect()
 }

@@ -15,8 +15,11 @@ use crate::{
     fault::Fault,
     id::PoolId,
     request::{
-        Given, L7PolicyUpdate, L7RuleCreate, MemberCreate, health_monitor::HealthMonitorFields,
-        listener::ListenerFields, pool::PoolFields, reader::Reader,
+        Given, L7PolicyUpdate, L7RuleCreate, MemberCreate,
+        health_monitor::HealthMonitorFields,
+        listener::ListenerFields,
+        pool::PoolFields,
+        reader::{Reader, shorten},
     },
     secret_refs::SecretRefs,
     tree::Tree,
@@ -125,10 +128,9 @@ impl TreeRequest {
         let mut names: HashMap<String, PoolId> = HashMap::new();
         for pool in pools {
             if names.contains_key(&pool.name) {
-                return Err(Fault::invalid(format!(
-                    "The pool name '{}' is given more than once.",
-                    pool.name
-                )));
+                return Err(Fault::validation(
+                    "Pool names must be unique when creating a fully populated loadbalancer.",
+                ));
             }
             let name = pool.name.clone();
             names.insert(name, pool.plant(tree, ctx)?);
@@ -215,15 +217,22 @@ impl TreeL7Policy {
 impl TreePool {
     fn parse(item: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::object(item, "pool")?;
-        let fields = PoolFields::read(&mut reader)?;
-        let name = match fields.mutable.common.name.value() {
-            Some(name) if !name.is_empty() => name.clone(),
+        let name = match item.get("name").and_then(Value::as_str) {
+            Some(name) if !name.is_empty() => name.to_owned(),
             _ => {
-                return Err(Fault::invalid(
-                    "Every pool needs a name when a load balancer is created in one call.",
+                return Err(Fault::validation(
+                    "Pools must be named when creating a fully populated loadbalancer.",
                 ));
             }
         };
+        let mandatory = ["protocol", "lb_algorithm"];
+        if let Some(missing) = mandatory.iter().find(|key| item.get(**key).is_none()) {
+            return Err(Fault::validation(format!(
+                "Pool definition for '{}' missing required attribute: {missing}",
+                shorten(&name)
+            )));
+        }
+        let fields = PoolFields::read(&mut reader)?;
         let members = items(&mut reader, "members", MemberCreate::parse_item)?;
         let health_monitor = match reader.raw("healthmonitor") {
             Given::Absent | Given::Null => None,
@@ -286,8 +295,8 @@ impl TreePoolRef {
 
 fn resolve(names: &HashMap<String, PoolId>, name: &str) -> Result<PoolId, Fault> {
     names.get(name).copied().ok_or_else(|| {
-        Fault::invalid(format!(
-            "The pool '{name}' is referred to but not defined in the request."
+        Fault::validation(format!(
+            "Pool '{name}' was referenced but no full definition was found."
         ))
     })
 }

@@ -86,9 +86,12 @@ impl VipRules {
         };
         let allowed = ways.iter().filter(|(_, allowed, _)| *allowed);
         let allowed: Vec<&str> = allowed.map(|(field, ..)| *field).collect();
-        Err(Fault::invalid(format!(
-            "The use of {field} is disabled by the operator; VIP must contain one of: {}.",
-            allowed.join(", ")
+        let instead = match allowed.as_slice() {
+            [] => String::new(),
+            some => format!(" VIP must contain one of: {}.", some.join(", ")),
+        };
+        Err(Fault::validation(format!(
+            "use of {field} is disallowed by this deployment's configuration.{instead}"
         )))
     }
 
@@ -104,9 +107,9 @@ impl VipRules {
         if is_valid && !self.denied_networks.contains(&id) {
             return Ok(());
         }
-        Err(Fault::invalid(format!(
-            "Network {id} is not allowed for VIPs."
-        )))
+        Err(Fault::validation(
+            "Supplied VIP network_id is not allowed by the configuration of this deployment.",
+        ))
     }
 }
 
@@ -123,7 +126,7 @@ pub fn choose(
         (None, Some(id), _) => from_network(id, request, topology, subnets)?,
         (None, None, Some(id)) => from_subnet(find(subnets, id)?, request.address)?,
         (None, None, None) => {
-            return Err(Fault::invalid(
+            return Err(Fault::validation(
                 "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.",
             ));
         }
@@ -133,13 +136,10 @@ pub fn choose(
     for vip in &request.additional {
         let subnet = find(subnets, vip.subnet_id)?;
         if used.contains(&subnet.id) {
-            return Err(Fault::invalid(format!(
-                "Duplicate VIP subnet {}: each subnet can be used once.",
-                subnet.id
-            )));
+            return Err(Fault::duplicate_subnet());
         }
         if subnet.network_id != primary.network_id {
-            return Err(Fault::invalid(
+            return Err(Fault::validation(
                 "All VIP subnets must belong to the same network.",
             ));
         }
@@ -166,7 +166,10 @@ fn from_port(
         .filter(|port| port.id == id)
         .ok_or_else(|| Fault::invalid(format!("Port {id} not found.")))?;
     if !port.device_id.is_empty() {
-        return Err(Fault::invalid(format!("Port {id} is already used.")));
+        return Err(Fault::validation(format!(
+            "Port {id} is already used by device {}",
+            port.device_id
+        )));
     }
     let mut fixed = port.fixed_ips.iter();
     let chosen = match (request.subnet_id, request.address) {
@@ -176,10 +179,16 @@ fn from_port(
         (None, None) => None,
     };
     let (subnet_id, address) = *chosen.ok_or_else(|| {
-        Fault::invalid(format!(
-            "Port {id} has no single address that fits the request: give vip_subnet_id or \
-             vip_address."
-        ))
+        Fault::validation(match (request.subnet_id, request.address) {
+            (Some(_), _) => {
+                "No VIP address found on the specified VIP port within the specified subnet."
+            }
+            (None, Some(_)) => "Specified VIP address not found on the specified VIP port.",
+            (None, None) => {
+                "VIP port's subnet could not be determined. Please specify either a VIP subnet or \
+                 address."
+            }
+        })
     })?;
     Ok(VipChoice {
         network_id: port.network_id,
@@ -211,9 +220,9 @@ fn from_network(
     if let Some(address) = request.address {
         let subnet = own.iter().find(|subnet| subnet.cidr.contains(&address));
         let subnet = subnet.ok_or_else(|| {
-            Fault::invalid(format!(
-                "vip_address {address} is in none of the subnets of network {id}."
-            ))
+            Fault::validation(
+                "Supplied network does not contain a subnet for VIP address specified.",
+            )
         })?;
         return from_subnet(subnet, Some(address));
     }
@@ -228,9 +237,9 @@ fn from_network(
         .or_else(|| roomy.first());
     match subnet {
         Some(subnet) => from_subnet(subnet, None),
-        None => Err(Fault::invalid(format!(
-            "No subnet of network {id} has {needed} free addresses."
-        ))),
+        None => Err(Fault::validation(
+            "Subnet(s) in the supplied network do not contain enough available IPs.",
+        )),
     }
 }
 

@@ -104,7 +104,8 @@ pub fn build(inputs: Inputs<'_>) -> Result<Built, SpecError> {
     for listener in listeners.iter().filter(|listener| in_use(&listener.common)) {
         let spec = listener_spec(listener, &usable, &inputs);
         let mut targets = targets(&spec);
-        let missing = tls::missing(&tls::listener_refs(listener), &inputs)
+        let missing = tls::without_certificate(listener)
+            .or_else(|| tls::missing(&tls::listener_refs(listener), &inputs))
             .or_else(|| targets.find_map(|id| unreadable.get(&id).cloned()));
         drop(targets);
         match missing {

@@ -1,7 +1,9 @@
 //! Amphora rows: one a slot, made with their load balancer and gone with it.
 //!
-//! An amphora keeps its id, its slot and its addresses over restarts and moves; host, role and status
-//! are the control plane's to set.
+//! A row is a place for an amphora: it keeps its id, its slot and its addresses over restarts and
+//! moves; host, role and status are the control plane's to set. What clients see as the amphora's id
+//! is another one after each planned failover, for that replaces the process (Octavia's machine);
+//! hosts do not know of it. What an agent starts anew by itself is still the same amphora.
 
 use std::net::IpAddr;
 
@@ -78,7 +80,7 @@ impl Store {
         load_many(&mut connection, &[owner]).await
     }
 
-    /// One amphora.
+    /// One amphora, by the id that clients know it by.
     ///
     /// # Errors
     /// The database's.
@@ -151,7 +153,7 @@ impl Store {
         let mut after = before.clone();
         after.configure_amphorae();
         query(DELETE_PORTS)
-            .bind(id.to_string())
+            .bind(row.amphora.id.to_string())
             .execute(&mut transaction)
             .await?;
         query(DELETE_SLOT)
@@ -177,16 +179,45 @@ macro_rules! select {
     };
 }
 
-const SELECT_ONE: &str = select!("WHERE a.id = $1");
+const SELECT_ONE: &str = select!("WHERE COALESCE(a.shown_id, a.id) = $1");
 const SELECT_SLOTS: &str = "SELECT id, slot FROM amphorae WHERE load_balancer_id = $1";
 const DELETE_SLOT: &str = "DELETE FROM amphorae WHERE load_balancer_id = $1 AND slot = $2";
 const DELETE_PORTS: &str = "DELETE FROM ports WHERE amphora_id = $1";
+const REPLACE: &str =
+    "UPDATE amphorae SET shown_id = $2, created_at = $3, updated_at = NULL WHERE id = $1";
 const UPDATE: &str = "UPDATE amphorae SET host = $2, role = $3, status = $4, updated_at = $5, compute_id = $6 \
      WHERE id = $1 AND (host <> $2 OR role <> $3 OR status <> $4) RETURNING load_balancer_id";
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&str] =
-    &[SELECT_ONE, SELECT_SLOTS, DELETE_SLOT, DELETE_PORTS, UPDATE];
+pub(crate) const STATEMENTS: &[&str] = &[
+    SELECT_ONE,
+    SELECT_SLOTS,
+    DELETE_SLOT,
+    DELETE_PORTS,
+    REPLACE,
+    UPDATE,
+];
+
+/// Has every amphora of a load balancer shown as another: a failover replaces them.
+pub(crate) async fn replace(
+    connection: &mut Connection,
+    owner: LoadBalancerId,
+) -> Result<(), StoreError> {
+    let rows = query(SELECT_SLOTS)
+        .bind(owner.to_string())
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &rows {
+        let place: AmphoraId = Reader::new(AMPHORAE, row).parse("id")?;
+        query(REPLACE)
+            .bind(place.to_string())
+            .bind(Uuid::new_v4().to_string())
+            .bind(now().0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
 
 /// Sets what is known of an amphora; whose it is, when anything changed.
 pub(crate) async fn update(
@@ -320,10 +351,12 @@ fn with_vrrp(
     read: &Reader<'_>,
     (vrrp_ip, vrrp_port_id): (Option<IpAddr>, Option<PortId>),
 ) -> Result<AmphoraRow, StoreError> {
+    let id = read.parse("id")?;
     Ok(AmphoraRow {
         slot: read.int("slot")?,
         amphora: Amphora {
-            id: read.parse("id")?,
+            id,
+            shown_id: read.opt_parse("shown_id")?.unwrap_or(id),
             load_balancer_id: read.parse("load_balancer_id")?,
             host: read.text("host")?,
             role: read.parse("role")?,

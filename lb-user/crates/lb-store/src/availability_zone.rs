@@ -60,10 +60,7 @@ impl Store {
         done.map(drop).map_err(|error| {
             if error.is_unique_violation() {
                 let name = &zone.name;
-                Fault::Conflict(format!(
-                    "An availability zone of name '{name}' already exists."
-                ))
-                .into()
+                Fault::Conflict(format!("A availability zone of {name} already exists.")).into()
             } else if error.is_foreign_key_violation() {
                 let profile = zone.availability_zone_profile_id;
                 Fault::invalid(format!("Availability Zone Profile {profile} not found.")).into()

@@ -238,7 +238,7 @@ impl Store {
 }
 
 fn name_taken(name: &str) -> StoreError {
-    Fault::Conflict(format!("A flavor of name '{name}' already exists.")).into()
+    Fault::Conflict(format!("A flavor of {name} already exists.")).into()
 }
 
 pub(crate) fn flavor(read: &Reader<'_>) -> Result<Flavor, StoreError> {

@@ -18,6 +18,7 @@ use lb_model::{
 };
 
 use crate::{
+    amphora,
     boxed::Boxed,
     db::{Builder, Connection, Row, Transaction, query, query_scalar},
     decode::{Loaded, load, push_ids},
@@ -310,6 +311,9 @@ impl Store {
             } else {
                 let (old, new) = (encode(before, ordinals)?, encode(after, ordinals)?);
                 save(transaction, id, &old, new).await?;
+                if after.load_balancer.failover_count > before.load_balancer.failover_count {
+                    amphora::replace(transaction, id).await?;
+                }
                 if needed_ports(before) != needed_ports(after) {
                     self.reconcile_ports(transaction, after).await?;
                 }

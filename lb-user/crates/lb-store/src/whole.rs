@@ -172,7 +172,14 @@ static PARTS: [Part; 11] = [
     Part {
         table: AMPHORAE,
         by: "load_balancer_id",
-        texts: &["id", "load_balancer_id", "host", "role", "status"],
+        texts: &[
+            "id",
+            "shown_id",
+            "load_balancer_id",
+            "host",
+            "role",
+            "status",
+        ],
         ints: &["created_at", "updated_at", "slot"],
         bools: &[],
     },

@@ -83,13 +83,16 @@ pub(crate) async fn failover(
             tree.failover_amphora(ctx)
         })
         .await?;
-    tracing::info!(amphora = %amphora.id, load_balancer = %owner, "amphora's failover asked for");
+    tracing::info!(
+        amphora = %amphora.shown_id, place = %amphora.id, load_balancer = %owner,
+        "amphora's failover asked for"
+    );
     let event = NewEvent {
         project_id: tree.project_id().to_owned(),
         kind: EventKind::Amphora,
         load_balancer_id: Some(owner),
         message: "An operator has asked for the failover of an amphora.".to_owned(),
-        data: json!({"amphora_id": amphora.id, "role": amphora.role}),
+        data: json!({"amphora_id": amphora.shown_id, "role": amphora.role}),
     };
     api.store().record_event(&event).await?;
     Ok(accepted())
@@ -106,21 +109,21 @@ pub(crate) async fn configure(
         Ok(())
     })
     .await?;
-    tracing::info!(amphora = %amphora.id, "amphora's configuration asked for");
+    tracing::info!(amphora = %amphora.shown_id, place = %amphora.id, "amphora's configuration asked for");
     Ok(accepted())
 }
 
 /// `DELETE /v2/octavia/amphorae/{id}`: one in ERROR.
 pub(crate) async fn delete(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
     let amphora = find(&api, &call, Action::AmphoraDelete).await?;
-    api.store().delete_amphora(amphora.id).await?;
-    tracing::info!(amphora = %amphora.id, "amphora deleted");
+    api.store().delete_amphora(amphora.shown_id).await?;
+    tracing::info!(amphora = %amphora.shown_id, place = %amphora.id, "amphora deleted");
     Ok(deleted())
 }
 
 fn entry(amphora: &Amphora, listener: &str, stats: Stats) -> Value {
     json!({
-        "id": amphora.id,
+        "id": amphora.shown_id,
         "listener_id": listener,
         "loadbalancer_id": amphora.load_balancer_id,
         "active_connections": stats.active_connections,

@@ -59,6 +59,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `PUT /healthmonitors/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let _what_is_no_id_names_nothing: HealthMonitorId = call.id(0, NAME)?;
     let request = HealthMonitorUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::HealthMonitorPut).await?;
     let (tree, ()) = api

@@ -56,6 +56,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `PUT /l7policies/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let _what_is_no_id_names_nothing: L7PolicyId = call.id(0, NAME)?;
     let request = L7PolicyUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::L7PolicyPut).await?;
     let (tree, ()) = api

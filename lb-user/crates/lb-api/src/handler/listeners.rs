@@ -68,6 +68,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `PUT /listeners/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let _what_is_no_id_names_nothing: ListenerId = call.id(0, NAME)?;
     let request = ListenerUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::ListenerPut).await?;
     let stored = |tree: &Tree| Some(tree.listener(id).ok()?.secret_refs());

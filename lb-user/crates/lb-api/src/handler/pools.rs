@@ -67,6 +67,7 @@ pub(crate) async fn create(State(api): State<ApiState>, call: Call) -> Result<Re
 
 /// `PUT /pools/{id}`
 pub(crate) async fn update(State(api): State<ApiState>, call: Call) -> Result<Response, ApiError> {
+    let _what_is_no_id_names_nothing: PoolId = call.id(0, NAME)?;
     let request = PoolUpdate::parse(&call.document()?)?;
     let (id, owner) = owner(&api, &call, Action::PoolPut).await?;
     let stored = |tree: &Tree| Some(tree.pool(id).ok()?.secret_refs());

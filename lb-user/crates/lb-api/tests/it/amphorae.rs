@@ -99,15 +99,32 @@ async fn a_failover_needs_an_active_load_balancer_and_counts() {
     let tree = api.store.read_tree(lb.parse().unwrap()).await.unwrap();
     assert_eq!(tree.unwrap().load_balancer.failover_count, 1);
     assert_ne!(api.generations().await, before);
+    // Others have taken their places, at the same addresses and for the same host.
+    let gone = amphorae.iter().map(|amphora| &amphora["id"]);
+    let list = api.get(&format!("{PATH}?loadbalancer_id={lb}")).await;
+    let now = list.body["amphorae"].as_array().unwrap().clone();
+    for (new, old) in now.iter().zip(&amphorae) {
+        assert!(gone.clone().all(|id| new["id"] != *id));
+        let path = format!("{PATH}/{}", old["id"].as_str().unwrap());
+        assert_eq!(api.get(&path).await.status, StatusCode::NOT_FOUND);
+        let path = format!("{PATH}/{}", new["id"].as_str().unwrap());
+        assert_eq!(&api.get(&path).await.body["amphora"], new);
+        let filtered = api
+            .get(&format!("{PATH}?id={}", new["id"].as_str().unwrap()))
+            .await;
+        assert_eq!(filtered.body["amphorae"], json!([new]));
+    }
+    let sorted = |list: &[Value], key: &str| {
+        let mut values: Vec<String> = list.iter().map(|one| one[key].to_string()).collect();
+        values.sort();
+        values
+    };
+    for key in ["vrrp_ip", "vrrp_port_id", "role", "cached_zone"] {
+        assert_eq!(sorted(&now, key), sorted(&amphorae, key), "{key}");
+    }
     // PENDING_UPDATE now.
-    assert_eq!(
-        put(&api, &amphorae[0], "failover").await,
-        StatusCode::CONFLICT
-    );
-    assert_eq!(
-        put(&api, &amphorae[0], "config").await,
-        StatusCode::ACCEPTED
-    );
+    assert_eq!(put(&api, &now[0], "failover").await, StatusCode::CONFLICT);
+    assert_eq!(put(&api, &now[0], "config").await, StatusCode::ACCEPTED);
     let nobody = json!({"id": Api::PORT_NOBODY});
     for verb in ["failover", "config"] {
         assert_eq!(put(&api, &nobody, verb).await, StatusCode::NOT_FOUND);

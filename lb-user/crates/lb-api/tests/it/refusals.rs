@@ -48,6 +48,43 @@ fn with(mut object: Value, key: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
+async fn what_the_operator_switched_off_is_400_and_named() {
+    let api = Api::start_with(|config| {
+        config.deployment.tls_terminated_listeners = false;
+        config.deployment.prometheus_listeners = false;
+        config.deployment.ping_health_monitors = false;
+    })
+    .await;
+    let lb = api.active_lb().await;
+    let pool = api.pool(&lb).await;
+    for (path, key, body, told) in [
+        (
+            "listeners",
+            "listener",
+            json!({"loadbalancer_id": lb, "protocol": "PROMETHEUS", "protocol_port": 80}),
+            "The selected protocol is not allowed in this deployment: PROMETHEUS",
+        ),
+        (
+            "listeners",
+            "listener",
+            json!({"loadbalancer_id": lb, "protocol": "TERMINATED_HTTPS", "protocol_port": 80,
+                   "default_tls_container_ref": "x"}),
+            "The selected protocol is not allowed in this deployment: TERMINATED_HTTPS",
+        ),
+        (
+            "healthmonitors",
+            "healthmonitor",
+            json!({"pool_id": pool, "type": "PING", "delay": 1, "timeout": 1, "max_retries": 2}),
+            "The selected type is not allowed in this deployment: PING",
+        ),
+    ] {
+        let answer = api.v2(Method::POST, path, Some(json!({key: body}))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
+        assert_eq!(answer.fault(), told);
+    }
+}
+
+#[tokio::test]
 async fn listeners() {
     let api = with_the_least().await;
     let lb = api.active_lb().await;

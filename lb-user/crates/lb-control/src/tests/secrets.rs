@@ -29,6 +29,8 @@ enum State {
     There,
     Away,
     Gone,
+    /// The container is there, one of its two parts was deleted.
+    Keyless,
     Refused,
 }
 
@@ -59,12 +61,13 @@ impl KeyManager for Manager {
         let state = *self.state.lock().unwrap();
         Box::pin(async move {
             match state {
-                State::There => {
+                State::There | State::Keyless => {
                     let parts = [
                         ("certificate", &self.certificate),
                         ("private_key", &self.key),
                     ];
-                    let parts = parts.into_iter().map(|(name, text)| {
+                    let shown = if state == State::There { 2 } else { 1 };
+                    let parts = parts.into_iter().take(shown).map(|(name, text)| {
                         let payload = SecretPayload::new(text.clone().into_bytes());
                         (name.to_owned(), payload)
                     });
@@ -161,6 +164,10 @@ async fn a_key_manager_that_is_away_is_told_and_a_secret_that_is_gone_costs_its_
     let listener = world.tree(id).await.listeners[0].clone();
     assert_eq!(listener.common.operating_status, OperatingStatus::Error);
 
+    manager.is(State::There);
+    until_listener(&world, id, ProvisioningStatus::Active).await;
+    manager.is(State::Keyless);
+    until_listener(&world, id, ProvisioningStatus::Error).await;
     manager.is(State::There);
     until_listener(&world, id, ProvisioningStatus::Active).await;
 }

@@ -229,7 +229,7 @@ const fn vrrp_priority(role: AmphoraRole) -> i64 {
 #[must_use]
 pub fn amphora(amphora: &Amphora, vip: Option<&Vip>) -> Value {
     json!({
-            "id": amphora.id,
+            "id": amphora.shown_id,
             "loadbalancer_id": amphora.load_balancer_id,
             "compute_id": amphora.compute_id(),
             "lb_network_ip": null,

@@ -66,7 +66,9 @@ impl L7PolicyUpdate {
     pub fn parse(body: &Value) -> Result<Self, Fault> {
         let mut reader = Reader::envelope(body, "l7policy")?;
         if reader.keys().next().is_none() {
-            return Err(Fault::invalid("Invalid update options: nothing to update."));
+            return Err(Fault::invalid(
+                "Invalid L7 Policy arguments: Invalid update options",
+            ));
         }
         let update = Self::read(&mut reader)?;
         reader.finish()?;

@@ -186,7 +186,7 @@ impl VipRequest {
     fn check(&self) -> Result<(), Fault> {
         if self.port_id.is_none() && self.network_id.is_none() && self.subnet_id.is_none() {
             return Err(Fault::invalid(
-                "VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.",
+                "Validation failure: VIP must contain one of: vip_port_id, vip_network_id, vip_subnet_id.",
             ));
         }
         let mut seen: Vec<SubnetId> = self.subnet_id.into_iter().collect();

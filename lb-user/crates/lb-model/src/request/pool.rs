@@ -89,7 +89,7 @@ impl PoolCreate {
         reader.finish()?;
         if loadbalancer_id.is_none() && listener_id.is_none() {
             return Err(Fault::invalid(
-                "Must provide at least one of: listener_id, loadbalancer_id.",
+                "Validation failure: Must provide at least one of: listener_id, loadbalancer_id.",
             ));
         }
         Ok(Self {

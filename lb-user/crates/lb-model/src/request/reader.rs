@@ -105,16 +105,15 @@ impl<'a> Reader<'a> {
                 Value::String(text) => text.trim().parse().ok(),
                 Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
             };
-            let reason = || {
-                format!(
-                    "Value should be an integer from {} to {}.",
-                    range.start(),
-                    range.end()
-                )
+            let number = number.ok_or_else(|| wrong(key, value, "Value should be an integer."))?;
+            let reason = if number < *range.start() {
+                format!("Value should be greater or equal to {}", range.start())
+            } else if number > *range.end() {
+                format!("Value should be lower or equal to {}", range.end())
+            } else {
+                return Ok(number);
             };
-            number
-                .filter(|number| range.contains(number))
-                .ok_or_else(|| wrong(key, value, reason()))
+            Err(wrong(key, value, reason))
         })
     }
 
@@ -163,9 +162,7 @@ impl<'a> Reader<'a> {
         self.raw(key).try_map(|value| {
             string(key, value, TEXT_MAX)?
                 .parse()
-                .map_err(|_not_an_address| {
-                    wrong(key, value, "Value should be IPv4 or IPv6 format.")
-                })
+                .map_err(|_not_an_address| wrong(key, value, "Value should be IPv4 or IPv6 format"))
         })
     }
 
@@ -271,7 +268,7 @@ pub fn required<T>(key: &'static str, given: Given<T>) -> Result<T, Fault> {
 /// Refuses null where a field has no "cleared" state.
 pub fn not_null<T>(key: &'static str, given: &Given<T>) -> Result<(), Fault> {
     match given {
-        Given::Null => Err(Fault::option(key, "None", "Value cannot be null.")),
+        Given::Null => Err(Fault::not_an_option("None", key)),
         Given::Absent | Given::Value(_) => Ok(()),
     }
 }
@@ -302,9 +299,9 @@ pub(crate) fn shorten(text: &str) -> String {
 fn string<'a>(key: &str, value: &'a Value, max: usize) -> Result<&'a str, Fault> {
     let text = value
         .as_str()
-        .ok_or_else(|| wrong(key, value, "Value should be a string."))?;
+        .ok_or_else(|| wrong(key, value, "Value should be string"))?;
     if text.chars().count() > max {
-        let reason = format!("Value should have at most {max} characters.");
+        let reason = format!("Value should have a maximum character requirement of {max}");
         return Err(wrong(key, value, reason));
     }
     Ok(text)
@@ -319,7 +316,7 @@ fn uuid<T: From<Uuid>>(key: &str, value: &Value) -> Result<T, Fault> {
     };
     parsed
         .map(T::from)
-        .ok_or_else(|| wrong(key, value, "Value should be UUID format."))
+        .ok_or_else(|| wrong(key, value, "Value should be UUID format"))
 }
 
 fn cidr(key: &str, value: &Value) -> Result<IpNet, Fault> {
@@ -329,7 +326,7 @@ fn cidr(key: &str, value: &Value) -> Result<IpNet, Fault> {
         .ok()
         .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     net.map(|net| net.trunc())
-        .ok_or_else(|| wrong(key, value, "Value should be IPv4 or IPv6 CIDR format."))
+        .ok_or_else(|| wrong(key, value, "Value should be IPv4 or IPv6 CIDR format"))
 }
 
 /// A boolean, or a word that Octavia takes for one.

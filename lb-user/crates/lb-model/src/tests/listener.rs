@@ -279,10 +279,12 @@ fn at_put_the_stored_certificates_count() {
     world.facts.certificates.clear();
     assert_eq!(outcome(&world.put_listener(id, json!({"name": "x"}))), 200);
     world.settle();
-    assert_eq!(
-        outcome(&world.put_listener(id, json!({"default_tls_container_ref": null}))),
-        400
-    );
+    // Given up, they leave it to be shown in ERROR; a client's CA does not stand in for them.
+    let unset = json!({"default_tls_container_ref": null});
+    assert_eq!(outcome(&world.put_listener(id, unset)), 200);
+    world.settle();
+    let crl = json!({"client_crl_container_ref": CERTIFICATE});
+    assert_eq!(outcome(&world.put_listener(id, crl)), 400);
 }
 
 #[test]

@@ -40,7 +40,12 @@ impl Tree {
             // Taking the version back is allowed whatever is stored; naming one is judged with it.
             let judged = request.domain_name.is_given() || request.http_version.value().is_some();
             apply(&mut monitor, request);
-            monitor_rules::check_pool(protocol, monitor.kind, monitor.delay)?;
+            monitor_rules::check_pool(
+                protocol,
+                monitor.kind,
+                monitor.delay,
+                &ctx.facts.deployment,
+            )?;
             monitor_rules::check_values(&monitor)?;
             if judged {
                 monitor_rules::check_domain(&monitor)?;
@@ -75,7 +80,9 @@ impl Tree {
         ctx: &mut Ctx<'_>,
     ) -> Result<HealthMonitorId, Fault> {
         let protocol = self.pool(pool_id)?.protocol;
-        monitor_rules::check_pool(protocol, fields.kind, fields.delay)?;
+        let deployment = &ctx.facts.deployment;
+        deployment.check_monitor(fields.kind)?;
+        monitor_rules::check_pool(protocol, fields.kind, fields.delay, deployment)?;
         ctx.quota.take(QuotaClass::HealthMonitor, 1)?;
         self.lock_pool(pool_id, ctx.now)?;
         monitor_rules::check_http_fields(fields.kind, &fields.mutable, false)?;
@@ -84,9 +91,9 @@ impl Tree {
         monitor_rules::check_domain(&monitor)?;
         let pool = self.pool_mut(pool_id)?;
         if pool.health_monitor.is_some() {
-            return Err(Fault::Conflict(format!(
-                "Pool {pool_id} already has a health monitor."
-            )));
+            return Err(Fault::Conflict(
+                "This pool already has a health monitor".to_owned(),
+            ));
         }
         capability::health_monitor(&monitor, ctx.facts)?;
         let id = monitor.id;

@@ -165,7 +165,8 @@ fn apply(policy: &mut L7Policy, request: L7PolicyUpdate) -> Result<(), Fault> {
     }
     if pool && (url || prefix) {
         return Err(Fault::invalid(
-            "redirect_pool_id cannot be given together with redirect_url or redirect_prefix.",
+            "Invalid L7 Policy arguments: Cannot specify redirect_pool_id and redirect_url or \
+             redirect_prefix at the same time",
         ));
     }
     policy.action = match (pool, url, prefix) {
@@ -185,13 +186,20 @@ fn apply(policy: &mut L7Policy, request: L7PolicyUpdate) -> Result<(), Fault> {
     request
         .redirect_prefix
         .apply_option(&mut policy.redirect_prefix, None);
+    // One that is taken back stays away; the redirect then goes by the default.
+    let nulled = request.redirect_http_code == Given::Null;
     match request.redirect_http_code {
         Given::Value(code) => policy.redirect_http_code = Some(code),
         Given::Null => policy.redirect_http_code = None,
         Given::Absent if anew => policy.redirect_http_code = None,
         Given::Absent => {}
     }
-    complete(policy)
+    let cleared = policy.redirect_http_code.is_none() && nulled && !anew;
+    complete(policy)?;
+    if cleared {
+        policy.redirect_http_code = None;
+    }
+    Ok(())
 }
 
 /// Clears what the action does not use and demands what it needs.
@@ -230,7 +238,9 @@ fn complete(policy: &mut L7Policy) -> Result<(), Fault> {
 }
 
 fn needed(field: &str, action: L7PolicyAction) -> Fault {
-    Fault::invalid(format!("{field} must be given for the action {action}."))
+    Fault::invalid(format!(
+        "Invalid L7 Policy arguments: {field} must not be None for {action}"
+    ))
 }
 
 fn clear(policy: &mut L7Policy) {

@@ -21,10 +21,11 @@ pub(super) fn check_create(
     given: &ListenerUpdate,
     facts: &Facts,
 ) -> Result<(), Fault> {
+    facts.deployment.check_listener(listener)?;
     insert_headers(listener)?;
-    references(listener, given, facts)?;
+    references(listener, given, facts, true)?;
     let offload = listener.protocol == ListenerProtocol::TerminatedHttps;
-    tls_options(listener, given, offload)?;
+    tls_options(listener, given, offload, facts)?;
     port_conflict(tree, listener)?;
     allowed_cidrs(tree, listener)?;
     hsts(listener, given)
@@ -40,8 +41,8 @@ pub(super) fn check_update(
     if given.insert_headers.is_given() {
         insert_headers(listener)?;
     }
-    references(listener, given, facts)?;
-    tls_options(listener, given, true)?;
+    references(listener, given, facts, false)?;
+    tls_options(listener, given, true, facts)?;
     if given.allowed_cidrs.is_given() {
         allowed_cidrs(tree, listener)?;
     }
@@ -51,31 +52,36 @@ pub(super) fn check_update(
 fn insert_headers(listener: &Listener) -> Result<(), Fault> {
     for name in listener.insert_headers.keys() {
         if !listener.protocol.is_http() {
-            return Err(Fault::option(
-                "insert_headers",
-                name,
-                format!("Not available on a {} listener.", listener.protocol),
+            return Err(Fault::not_an_option(
+                "insert-headers",
+                format!("a {} protocol listener.", listener.protocol),
             ));
         }
         let tls = listener.protocol == ListenerProtocol::TerminatedHttps;
         let known = INSERT_HEADERS.contains(&name.as_str())
             || (tls && INSERT_TLS_HEADERS.contains(&name.as_str()));
         if !known {
-            return Err(Fault::option(
-                "insert_headers",
-                name,
-                format!(
-                    "Not a header that a {} listener inserts.",
-                    listener.protocol
-                ),
-            ));
+            let elsewhere = INSERT_TLS_HEADERS.contains(&name.as_str());
+            let option = if elsewhere {
+                format!("{} protocol listener.", listener.protocol)
+            } else {
+                "insert_headers".to_owned()
+            };
+            return Err(Fault::not_an_option(format!("['{name}']"), option));
         }
     }
     Ok(())
 }
 
 /// Certificate references: where they may be, which are needed, whether they can be read.
-fn references(listener: &Listener, given: &ListenerUpdate, facts: &Facts) -> Result<(), Fault> {
+///
+/// A listener that is there may give its certificates up: it is in ERROR until it gets others.
+fn references(
+    listener: &Listener,
+    given: &ListenerUpdate,
+    facts: &Facts,
+    new: bool,
+) -> Result<(), Fault> {
     let tls = listener.protocol == ListenerProtocol::TerminatedHttps;
     let may_tls = tls || listener.protocol == ListenerProtocol::Prometheus;
     let served =
@@ -84,30 +90,44 @@ fn references(listener: &Listener, given: &ListenerUpdate, facts: &Facts) -> Res
     let client_crl = listener.client_crl_container_ref.is_some();
     let authenticates = listener.client_authentication != ClientAuthentication::None;
     if !may_tls && (served || client_ca || client_crl) {
-        return Err(Fault::invalid(format!(
-            "TLS references cannot be used with the listener protocol '{}'.",
+        let datagram = matches!(
+            listener.protocol,
+            ListenerProtocol::Udp | ListenerProtocol::Sctp
+        );
+        if datagram {
+            let more = if new { "" } else { " or header insertion" };
+            return Err(Fault::validation(format!(
+                "{} protocol listener does not support TLS{more}.",
+                listener.protocol
+            )));
+        }
+        return Err(Fault::validation(format!(
+            "Certificate container references are not allowed on {} protocol listeners.",
             listener.protocol
         )));
     }
-    if tls && !served {
-        return Err(Fault::invalid(
-            "A TERMINATED_HTTPS listener needs default_tls_container_ref or sni_container_refs.",
+    if tls && !served && new {
+        return Err(Fault::validation(
+            "An SNI or default certificate container reference must be provided for \
+             TERMINATED_HTTPS protocol listeners.",
         ));
     }
-    if client_ca && !served {
-        return Err(Fault::invalid(
-            "client_ca_tls_container_ref needs default_tls_container_ref or sni_container_refs.",
+    if client_ca && !served && new {
+        return Err(Fault::validation(
+            "An SNI or default certificate container reference must be provided with a client CA \
+             container reference.",
         ));
     }
     if authenticates && !client_ca {
-        return Err(Fault::invalid(format!(
-            "client_authentication '{}' needs client_ca_tls_container_ref.",
+        return Err(Fault::validation(format!(
+            "Client authentication setting {} requires a client CA container reference.",
             listener.client_authentication
         )));
     }
     if client_crl && !client_ca {
-        return Err(Fault::invalid(
-            "client_crl_container_ref needs client_ca_tls_container_ref.",
+        return Err(Fault::validation(
+            "A client authentication CA reference is required to specify a client authentication \
+             revocation list.",
         ));
     }
     let named = given.secret_refs();
@@ -123,14 +143,21 @@ fn references(listener: &Listener, given: &ListenerUpdate, facts: &Facts) -> Res
 }
 
 /// `spoken`: lists are judged whole, as they are where TLS is spoken, and always at PUT.
-fn tls_options(listener: &Listener, given: &ListenerUpdate, spoken: bool) -> Result<(), Fault> {
+fn tls_options(
+    listener: &Listener,
+    given: &ListenerUpdate,
+    spoken: bool,
+    facts: &Facts,
+) -> Result<(), Fault> {
     if let Given::Value(ciphers) = &given.tls_ciphers {
         tls::check_ciphers(ciphers)?;
+        facts.deployment.check_ciphers(ciphers)?;
     }
     if let Given::Value(versions) = &given.tls_versions
         && spoken
     {
         tls::check_versions(versions)?;
+        facts.deployment.check_versions(versions)?;
     }
     if let Given::Value(protocols) = &given.alpn_protocols {
         tls::check_alpn(protocols, spoken)?;
@@ -155,7 +182,7 @@ fn port_conflict(tree: &Tree, listener: &Listener) -> Result<(), Fault> {
         None => Ok(()),
         Some(other) => Err(Fault::Conflict(format!(
             "Another Listener on this Load Balancer is already using protocol {} and \
-             protocol_port {}.",
+             protocol_port {}",
             other.protocol, other.protocol_port
         ))),
     }
@@ -178,11 +205,11 @@ fn allowed_cidrs(tree: &Tree, listener: &Listener) -> Result<(), Fault> {
     }
     for cidr in &listener.allowed_cidrs {
         if !families.contains(&cidr.addr().is_ipv4()) {
-            return Err(Fault::option(
-                "allowed_cidrs",
-                cidr,
-                "The IP version of a CIDR must match one of the VIPs.",
-            ));
+            let vips: Vec<String> = tree.vip_addresses().map(|vip| format!("'{vip}'")).collect();
+            let vips = vips.join(", ");
+            return Err(Fault::validation(format!(
+                "CIDR {cidr} IP version incompatible with all VIPs [{vips}] IP version."
+            )));
         }
     }
     Ok(())
@@ -194,13 +221,14 @@ fn hsts(listener: &Listener, given: &ListenerUpdate) -> Result<(), Fault> {
         .any(|flag| flag.value() == Some(&true));
     let tls = listener.protocol == ListenerProtocol::TerminatedHttps;
     if listener.hsts_max_age.is_some() && !tls {
-        return Err(Fault::invalid(
-            "HSTS is only available on a TERMINATED_HTTPS listener.",
+        return Err(Fault::validation(
+            "The HSTS feature can only be used for listeners using the TERMINATED_HTTPS protocol.",
         ));
     }
     if asked && listener.hsts_max_age.is_none() {
-        return Err(Fault::invalid(
-            "hsts_include_subdomains and hsts_preload need hsts_max_age.",
+        return Err(Fault::validation(
+            "HSTS configuration options hsts_include_subdomains and hsts_preload only make sense \
+             if hsts_max_age is set as well.",
         ));
     }
     Ok(())

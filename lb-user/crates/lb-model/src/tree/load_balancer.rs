@@ -83,7 +83,7 @@ impl Tree {
             let children = !tree.listeners.is_empty() || !tree.pools.is_empty();
             if children && !cascade {
                 return Err(Fault::invalid(format!(
-                    "Cannot delete Load Balancer {} - it has children.",
+                    "Validation failure: Cannot delete Load Balancer {} - it has children",
                     tree.id()
                 )));
             }

@@ -100,7 +100,7 @@ impl Tree {
         });
         if taken {
             return Err(Fault::Conflict(format!(
-                "A member with address {} and protocol_port {} already exists in pool {pool_id}.",
+                "Another member on this pool is already using ip {} on protocol_port {}",
                 member.address, member.protocol_port
             )));
         }
@@ -153,10 +153,8 @@ pub(super) fn check_new(
 /// An SR-IOV port is the flavor's to allow.
 pub(super) fn check_sriov(request: &MemberCreate, tree: &Tree) -> Result<(), Fault> {
     if request.request_sriov && !tree.load_balancer.placement.member_sriov {
-        return Err(Fault::option(
-            "request_sriov",
-            true,
-            "The flavor does not allow SR-IOV members.",
+        return Err(Fault::validation(
+            "The load balancer flavor does not allow SR-IOV member ports.",
         ));
     }
     Ok(())

@@ -89,9 +89,9 @@ impl Tree {
         if let Some(id) = listener_id
             && self.listener(id)?.default_pool_id.is_some()
         {
-            return Err(Fault::Conflict(format!(
-                "Listener {id} already has a default pool."
-            )));
+            return Err(Fault::Conflict(
+                "This listener already has a default pool".to_owned(),
+            ));
         }
         self.lock(ctx.now)?;
         pool_rules::check_tls(&pool, &given, pool.tls_enabled, ctx.facts)?;

@@ -53,34 +53,41 @@ pub(super) fn check_persistence(pool: &Pool) -> Result<(), Fault> {
     let Some(persistence) = &pool.session_persistence else {
         return Ok(());
     };
-    match (persistence.kind, &persistence.cookie_name) {
-        (SessionPersistenceType::AppCookie, None) => {
-            return Err(Fault::invalid(
-                "cookie_name must be given when session_persistence type is APP_COOKIE.",
-            ));
-        }
-        (SessionPersistenceType::AppCookie, Some(name)) => check_cookie_name(name)?,
-        (_, Some(_)) => {
-            return Err(Fault::invalid(format!(
-                "cookie_name is not allowed when session_persistence type is {}.",
-                persistence.kind
-            )));
-        }
-        (_, None) => {}
-    }
     let datagram = matches!(pool.protocol, PoolProtocol::Udp | PoolProtocol::Sctp);
-    if datagram && persistence.kind != SessionPersistenceType::SourceIp {
-        return Err(Fault::invalid(format!(
-            "{} pools only support session_persistence type SOURCE_IP.",
-            pool.protocol
-        )));
-    }
     let extras =
         persistence.persistence_timeout.is_some() || persistence.persistence_granularity.is_some();
     if extras && !datagram {
-        return Err(Fault::invalid(
-            "persistence_timeout and persistence_granularity are only for UDP and SCTP pools.",
+        return Err(Fault::validation(
+            "persistence_timeout and persistence_granularity is only for UDP and SCTP protocol \
+             pools.",
         ));
+    }
+    match (persistence.kind, &persistence.cookie_name) {
+        (SessionPersistenceType::AppCookie, None) => {
+            return Err(Fault::validation(
+                "Field \"cookie_name\" must be specified when using the \"APP_COOKIE\" session \
+                 persistence type.",
+            ));
+        }
+        (SessionPersistenceType::AppCookie, Some(name)) => check_cookie_name(name)?,
+        (_, Some(_)) if datagram => {
+            return Err(Fault::validation(
+                "Cookie names are not supported for UDP/SCTP pools.",
+            ));
+        }
+        (_, Some(_)) => {
+            return Err(Fault::validation(
+                "Field \"cookie_name\" can only be specified with session persistence of type \
+                 \"APP_COOKIE\".",
+            ));
+        }
+        (_, None) => {}
+    }
+    if datagram && persistence.kind != SessionPersistenceType::SourceIp {
+        return Err(Fault::validation(format!(
+            "Session persistence of type {} is not supported for UDP/SCTP protocol pools.",
+            persistence.kind
+        )));
     }
     Ok(())
 }
@@ -92,11 +99,7 @@ fn check_cookie_name(name: &str) -> Result<(), Fault> {
             || r#""(),/:;<=>?@[\]{}"#.contains(character)
     };
     if name.is_empty() || name.chars().count() > COOKIE_NAME_MAX || name.contains(forbidden) {
-        return Err(Fault::option(
-            "cookie_name",
-            name.escape_default(),
-            "Value should be a cookie name.",
-        ));
+        return Err(Fault::validation("Supplied \"cookie_name\" is invalid."));
     }
     Ok(())
 }
@@ -110,8 +113,8 @@ pub(super) fn check_tls(
     facts: &Facts,
 ) -> Result<(), Fault> {
     if pool.crl_container_ref.is_some() && pool.ca_tls_container_ref.is_none() {
-        return Err(Fault::invalid(
-            "crl_container_ref needs ca_tls_container_ref.",
+        return Err(Fault::validation(
+            "A CA certificate reference is required to specify a revocation list.",
         ));
     }
     let named = given.secret_refs();
@@ -125,11 +128,13 @@ pub(super) fn check_tls(
     }
     if let Given::Value(ciphers) = &given.tls_ciphers {
         tls::check_ciphers(ciphers)?;
+        facts.deployment.check_ciphers(ciphers)?;
     }
     if let Given::Value(versions) = &given.tls_versions
         && spoken
     {
         tls::check_versions(versions)?;
+        facts.deployment.check_versions(versions)?;
     }
     if let Given::Value(protocols) = &given.alpn_protocols {
         tls::check_alpn(protocols, spoken)?;

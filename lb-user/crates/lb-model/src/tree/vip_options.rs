@@ -48,14 +48,14 @@ impl Tree {
             return Ok(());
         }
         if self.load_balancer.placement.vip_vnic_type == VnicType::Direct {
-            return Err(Fault::invalid(
-                "vip_sg_ids cannot be used with an SR-IOV VIP.",
+            return Err(Fault::validation(
+                "VIP Security Groups are not allowed with VNIC direct type VIPs.",
             ));
         }
         let mut filtered = self.listeners.iter();
         match filtered.find(|listener| !listener.allowed_cidrs.is_empty()) {
-            Some(listener) => Err(Fault::invalid(format!(
-                "vip_sg_ids cannot be used while listener {} has allowed_cidrs.",
+            Some(listener) => Err(Fault::validation(format!(
+                "VIP Security Groups cannot be used while listener {} has allowed_cidrs.",
                 listener.id
             ))),
             None => Ok(()),
@@ -68,7 +68,7 @@ pub(super) fn check_filtered(load_balancer: &LoadBalancer) -> Result<(), Fault> 
     if load_balancer.vip_options.sg_ids.is_empty() {
         return Ok(());
     }
-    Err(Fault::invalid(
-        "allowed_cidrs cannot be used on a load balancer with vip_sg_ids.",
+    Err(Fault::validation(
+        "Allowed CIDRs are not allowed when using custom VIP Security Groups.",
     ))
 }

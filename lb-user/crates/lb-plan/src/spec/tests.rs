@@ -289,6 +289,17 @@ fn tls_comes_with_its_secrets_or_not_at_all() {
 }
 
 #[test]
+fn a_tls_listener_that_gave_its_certificates_up_is_left_out_alone() {
+    let mut made = tree();
+    let bare = listener(2, ListenerProtocol::TerminatedHttps, Some(11));
+    made.listeners.push(bare);
+    let built = build_with(&made, &[]).unwrap();
+    assert_eq!(built.spec.listeners.len(), 1);
+    assert_eq!(built.unservable.len(), 1);
+    assert!(built.unservable[0].reason.contains("no certificate"));
+}
+
+#[test]
 fn a_subnet_that_left_the_configuration_is_named() {
     let mut made = tree();
     made.load_balancer.vip.subnet_id = id(0xdead);

@@ -29,6 +29,13 @@ pub(super) fn terminates(listener: &Listener) -> bool {
     }
 }
 
+/// Why a listener cannot be served that has given its certificates up.
+pub(super) fn without_certificate(listener: &Listener) -> Option<String> {
+    let named =
+        listener.default_tls_container_ref.is_some() || !listener.sni_container_refs.is_empty();
+    (terminates(listener) && !named).then(|| "it names no certificate".to_owned())
+}
+
 /// What a listener needs read: references left over from what it was before are not needed.
 pub(super) fn listener_refs(listener: &Listener) -> SecretRefs {
     if !terminates(listener) {

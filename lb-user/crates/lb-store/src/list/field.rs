@@ -169,7 +169,7 @@ const L7RULE: &[Field] = &[
 ];
 
 const AMPHORA: &[Field] = &[
-    field("id", "t.id", Kind::Id),
+    field("id", "COALESCE(t.shown_id, t.id)", Kind::Id),
     field("project_id", "l.project_id", Kind::Text),
     field("loadbalancer_id", "t.load_balancer_id", Kind::Id),
     field("load_balancer_id", "t.load_balancer_id", Kind::Id),

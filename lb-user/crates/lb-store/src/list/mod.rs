@@ -242,7 +242,7 @@ impl Store {
         page.trees = load(&mut transaction, &owners).await?.trees;
         let mut by_id: BTreeMap<Uuid, AmphoraRow> = rows
             .into_iter()
-            .map(|row| (row.amphora.id.0, row))
+            .map(|row| (row.amphora.shown_id.0, row))
             .collect();
         page.amphorae = page.ids.iter().filter_map(|id| by_id.remove(id)).collect();
         Ok(())

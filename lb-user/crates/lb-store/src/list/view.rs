@@ -61,7 +61,8 @@ impl Resource {
                 return format!("t.*, {TAGS}");
             }
             Self::Amphora => {
-                return "t.id AS id, t.load_balancer_id AS load_balancer_id".to_owned();
+                return "COALESCE(t.shown_id, t.id) AS id, t.load_balancer_id AS load_balancer_id"
+                    .to_owned();
             }
             Self::Quota
             | Self::Flavor

@@ -7,7 +7,7 @@ use lb_model::{id::SecretId, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{PAYLOAD_BYTES_MAX, SECRETS_PER_PROJECT_MAX, SecretPayload};
+use super::{PAYLOAD_BYTES_MAX, SECRETS_PER_PROJECT_MAX, SecretPayload, deletion::Deletion};
 use crate::{
     db::{Row, query, query_scalar},
     error::{SecretError, StoreError},
@@ -239,31 +239,12 @@ impl Store {
     /// # Errors
     /// [`SecretError::NotFound`], [`SecretError::InUse`], or the database's.
     pub async fn delete_secret(&self, project_id: &str, id: SecretId) -> Result<(), StoreError> {
-        let text = id.to_string();
-        let mut transaction = self.begin_write().await?;
-        let known = query(LOCK)
-            .bind(&text)
-            .bind(project_id)
-            .locking()
-            .fetch_optional(&mut transaction)
-            .await?;
-        if known.is_none() {
-            return Err(SecretError::NotFound(id).into());
-        }
-        let consumers: i64 = query_scalar(COUNT_CONSUMERS)
-            .bind(&text)
-            .fetch_one(&mut transaction)
-            .await?;
-        if consumers > 0 {
-            return Err(SecretError::InUse(id).into());
-        }
-        for statement in [DELETE, super::registration::DELETE_ALL] {
-            query(statement)
-                .bind(&text)
-                .execute(&mut transaction)
-                .await?;
-        }
-        self.commit(transaction).await
+        let deletion = Deletion {
+            lock: LOCK,
+            consumers: COUNT_CONSUMERS,
+            delete: DELETE,
+        };
+        self.delete_unreferenced(project_id, id, &deletion).await
     }
 
     fn sealed(&self, id: SecretId, payload: &[u8]) -> Result<String, StoreError> {

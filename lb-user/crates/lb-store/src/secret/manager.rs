@@ -50,6 +50,9 @@ pub struct Asker {
     pub token: Option<Secret>,
 }
 
+/// What every container of a certificate has.
+const NEEDED: [&str; 2] = ["certificate", "private_key"];
+
 /// What a key manager holds under one reference.
 pub enum Material {
     /// A secret's payload.
@@ -68,6 +71,15 @@ impl fmt::Debug for Material {
 }
 
 impl Material {
+    /// Whether what a certificate needs is there: a container loses a part that is deleted.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Payload(_) => true,
+            Self::Container(parts) => NEEDED.iter().all(|name| parts.contains_key(*name)),
+        }
+    }
+
     /// As certificate, chain and key.
     pub(super) fn bundle(&self) -> Result<Bundle, SecretError> {
         match self {

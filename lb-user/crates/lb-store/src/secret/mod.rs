@@ -12,6 +12,7 @@ mod bundle;
 pub(crate) mod consumer;
 mod container;
 mod copy;
+mod deletion;
 mod embedded;
 #[doc(hidden)]
 pub mod fuzz;
