@@ -160,7 +160,10 @@ pub(crate) async fn keep(host: Arc<Host>, shutdown: CancellationToken) {
     let limit = host.config.spare_amphorae;
     let uplinks = host.uplinks.all().iter();
     host.spares.lock().mtus = uplinks.map(|link| link.mtu).take(2).collect();
-    while limit > 0 {
+    if limit == 0 {
+        return;
+    }
+    loop {
         let changed = host.spares.changed.notified();
         let pause = refill(&host, limit).await;
         tokio::select! {
