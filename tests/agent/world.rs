@@ -275,6 +275,7 @@ fn config(base: &Path, [public, members]: [NetworkId; 2]) -> anyhow::Result<Agen
         l4: lb_agent::L4Limits::default(),
         // Making them beside what is measured here disturbs it; the end-to-end tests have them.
         spare_amphorae: 0,
+        amphora: lb_agent::AmphoraLimits::default(),
         interfaces: vec![
             interface(UPLINK_CLIENT, public),
             interface(UPLINK_MEMBER, members),

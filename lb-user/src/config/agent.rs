@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lb_agent::{FlowLogConfig, L4Limits};
+use lb_agent::{AmphoraLimits, FlowLogConfig, L4Limits};
 use lb_model::{amphora::FlowLog, id::NetworkId};
 
 use super::{ConfigError, Controller, Network, network_named, reader::Section};
@@ -44,6 +44,8 @@ pub(crate) struct Agent {
     pub(crate) spare_amphorae: usize,
     /// What a load balancer may have of the data path.
     pub(crate) l4: L4Limits,
+    /// What an amphora may have of the host.
+    pub(crate) amphora: AmphoraLimits,
     /// Where tenants' requests and connections are logged; `None`: nowhere.
     pub(crate) flow_log: Option<FlowLogConfig>,
     /// What XDP is attached to. Nothing else is ever touched.
@@ -103,6 +105,7 @@ impl Agent {
             .and_then(|given| usize::try_from(given).ok())
             .unwrap_or(SPARE_AMPHORAE);
         let l4 = read_limits(&mut section)?;
+        let amphora = read_amphora_limits(&mut section)?;
         let flow_log = read_flow_log(&mut section)?;
         let interfaces = read_interfaces(&mut section, networks)?;
         section.finish()?;
@@ -115,6 +118,7 @@ impl Agent {
             drain_timeout: Duration::from_secs(drain_timeout),
             spare_amphorae,
             l4,
+            amphora,
             flow_log,
             interfaces,
         })
@@ -134,6 +138,21 @@ fn read_limits(section: &mut Section) -> Result<L4Limits, ConfigError> {
         ports: read("nat_ports_per_load_balancer", default.ports)?,
         new_per_second: read("new_flows_per_second", default.new_per_second)?,
         syn_per_second: read("syn_per_second", default.syn_per_second)?,
+    })
+}
+
+fn read_amphora_limits(section: &mut Section) -> Result<AmphoraLimits, ConfigError> {
+    let default = AmphoraLimits::default();
+    let mut read = |key: &'static str, most: u64, default: u32| -> Result<u32, ConfigError> {
+        let given = section.integer(key, 0..=most)?;
+        Ok(given
+            .and_then(|given| u32::try_from(given).ok())
+            .unwrap_or(default))
+    };
+    Ok(AmphoraLimits {
+        memory_mib: read("amphora_memory_mib", 1 << 22, default.memory_mib)?,
+        cpu_percent: read("amphora_cpu_percent", 100_000, default.cpu_percent)?,
+        processes: read("amphora_processes", 1 << 20, default.processes)?,
     })
 }
 

@@ -140,6 +140,10 @@ impl Config {
         writeln!(out, "nat_ports_per_load_balancer = {}", l4.ports)?;
         writeln!(out, "new_flows_per_second = {}", l4.new_per_second)?;
         writeln!(out, "syn_per_second = {}", l4.syn_per_second)?;
+        let amphora = agent.amphora;
+        writeln!(out, "amphora_memory_mib = {}", amphora.memory_mib)?;
+        writeln!(out, "amphora_cpu_percent = {}", amphora.cpu_percent)?;
+        writeln!(out, "amphora_processes = {}", amphora.processes)?;
         for interface in &agent.interfaces {
             let networks: Vec<String> = interface
                 .networks

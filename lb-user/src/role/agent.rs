@@ -106,6 +106,7 @@ pub(crate) fn agent_config(config: &Config) -> Result<AgentConfig, Failure> {
         drain_timeout: agent.drain_timeout,
         l4: agent.l4,
         spare_amphorae: agent.spare_amphorae,
+        amphora: agent.amphora,
         interfaces: agent
             .interfaces
             .iter()

@@ -35,10 +35,34 @@ pub struct AgentConfig {
     pub deny: Vec<IpNet>,
     /// What a load balancer may have of what all of them use.
     pub l4: L4Limits,
+    /// What an amphora may have of the host.
+    pub amphora: AmphoraLimits,
     /// Where tenants' requests are logged; `None`: nowhere.
     pub flow_log: Option<crate::FlowLogConfig>,
     /// The binary that amphorae run (`<binary> amphora …`).
     pub binary: PathBuf,
+}
+
+/// What one amphora may have of the host; 0: as much as there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmphoraLimits {
+    /// Memory, buffers of its sockets among it. Beyond it, the kernel ends the amphora.
+    pub memory_mib: u32,
+    /// Of one processor: 150 is one and a half.
+    pub cpu_percent: u32,
+    /// Threads.
+    pub processes: u32,
+}
+
+impl Default for AmphoraLimits {
+    /// As much memory as 50,000 TLS connections need, twice over.
+    fn default() -> Self {
+        Self {
+            memory_mib: 2048,
+            cpu_percent: 0,
+            processes: 256,
+        }
+    }
 }
 
 /// What one load balancer may have of the data path; 0: as much as there is.

@@ -29,7 +29,7 @@ pub mod supervisor;
 mod sync;
 
 pub use bpf::{Flow, View};
-pub use config::{AgentConfig, Interface, L4Limits};
+pub use config::{AgentConfig, AmphoraLimits, Interface, L4Limits};
 pub use desired::Disk;
 pub use error::{Error, Result};
 pub use flow_log::FlowLogConfig;

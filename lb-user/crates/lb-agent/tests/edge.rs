@@ -34,6 +34,7 @@ fn config(dir: &std::path::Path, networks: [Uuid; 2]) -> AgentConfig {
         drain_timeout: std::time::Duration::from_secs(5),
         l4: lb_agent::L4Limits::default(),
         spare_amphorae: 0,
+        amphora: lb_agent::AmphoraLimits::default(),
         interfaces: vec![
             interface(UPLINK_CLIENT, public),
             interface(UPLINK_MEMBER, members),

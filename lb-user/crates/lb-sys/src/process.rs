@@ -11,7 +11,7 @@
 //! agent's state nor another tenant's socket.
 //!
 //! Its system calls it limits itself, once it has started ([`crate::seccomp`]): the filter allows no
-//! exec. Left out for now: a cgroup of its own.
+//! exec. Its cgroup is its supervisor's affair.
 
 #![expect(unsafe_code, reason = "system calls between fork and exec")]
 

@@ -4,9 +4,8 @@
 //! The process outlives the agent. What a new agent needs to find it again is its number with its
 //! start time, in a file beside the control socket; the socket itself was bound by the agent that
 //! started it and is connected to again by path.
-//!
-//! Left out for now: a cgroup of its own.
 
+mod cgroup;
 mod control;
 mod process;
 mod state;

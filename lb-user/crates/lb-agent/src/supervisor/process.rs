@@ -23,6 +23,7 @@ use lb_sys::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Group;
 use crate::{
     AgentConfig, Result,
     desired::{read, remove, write_json_for_now},
@@ -51,16 +52,18 @@ struct Record {
     spare: bool,
 }
 
-/// Files of one amphora.
+/// Files and control group of one amphora.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     dir: PathBuf,
+    group: Group,
 }
 
 impl Files {
     pub(crate) fn new(config: &AgentConfig, id: AmphoraId) -> Self {
         Self {
             dir: config.amphorae_dir().join(id.to_string()),
+            group: Group::new(config.amphora, id),
         }
     }
 
@@ -68,6 +71,7 @@ impl Files {
     pub(crate) fn spare(config: &AgentConfig, id: AmphoraId) -> Self {
         Self {
             dir: config.spares_dir().join(id.to_string()),
+            group: Group::new(config.amphora, id),
         }
     }
 
@@ -89,7 +93,9 @@ impl Files {
             }
             _ => {}
         }
-        fs::rename(&self.dir, &to.dir).map_err(failed)
+        fs::rename(&self.dir, &to.dir).map_err(failed)?;
+        to.group.take(&self.group);
+        Ok(())
     }
 
     pub(crate) fn control(&self) -> PathBuf {
@@ -105,6 +111,7 @@ impl Files {
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             tracing::debug!(dir = %self.dir.display(), %error, "cannot remove an amphora's files");
         }
+        self.group.remove();
     }
 }
 
@@ -230,6 +237,7 @@ fn spawn(
         uid,
         log: open_log(&files.dir.join("log"))?,
     })?;
+    files.group.confine(process.pid());
     Ok(process)
 }
 

@@ -48,7 +48,9 @@ impl Snapshot {
         self.listeners
             .iter()
             .flat_map(|listener| {
-                let tied = listener.pools().filter(has_table);
+                // Of UDP, sessions are told.
+                let datagrams = listener.protocol == ListenerProtocol::Udp;
+                let tied = listener.pools().filter(|id| datagrams || has_table(id));
                 tied.map(|pool| (listener.id, pool)).collect::<Vec<_>>()
             })
             .collect()

@@ -34,6 +34,13 @@ impl Ties {
         self.find_at(key, timeout, Instant::now())
     }
 
+    /// As [`Self::find`], and the tie is no more.
+    pub(crate) fn take(&mut self, key: &[u8], timeout: Duration) -> Option<MemberId> {
+        let found = self.find(key, Some(timeout));
+        self.young.remove(key);
+        found
+    }
+
     fn find_at(&mut self, key: &[u8], timeout: Option<Duration>, now: Instant) -> Option<MemberId> {
         let lives = |tie: &Tie| {
             timeout.is_none_or(|timeout| now.saturating_duration_since(tie.used) < timeout)
@@ -138,5 +145,9 @@ mod tests {
         }
         now += Duration::from_secs(5);
         assert_eq!(ties.find_at(b"a", timeout, now), None);
+        ties.learn(b"b", member(1));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(ties.take(b"b", hour), Some(member(1)));
+        assert_eq!(ties.take(b"b", hour), None);
     }
 }

@@ -11,6 +11,9 @@
 //! datagram that finds that out goes to another one. Datagrams are passed one by one and whole, or
 //! dropped; nothing waits.
 //!
+//! A session that has come about (an answer, or a second datagram) is told to the process that takes
+//! this one's place, and to the other amphora: there its client begins with the same member.
+//!
 //! Left out on purpose: waiting for sessions when the listener or the process ends. There is no end
 //! that could be told to a client.
 
@@ -149,7 +152,7 @@ impl Front {
     fn send(&self, session: &Session, datagram: &[u8]) -> bool {
         match SockRef::from(&session.socket).send(datagram) {
             Ok(_) => {
-                session.sent(datagram.len());
+                session.sent(datagram.len(), &self.worker);
                 true
             }
             // Dropped, as by any queue on its way that is full.
@@ -170,7 +173,8 @@ impl Front {
     ) -> Option<(Rc<Session>, usize)> {
         let pool = listener.pool(listener.config.default_pool?)?;
         let tied = Tie::of(pool, client);
-        let tie = tied.member.filter(|_| tried.is_empty());
+        let before = session::begun_elsewhere(pool, client, listener.config.client_timeout);
+        let tie = before.or(tied.member).filter(|_| tried.is_empty());
         let Some(index) = tie.or_else(|| pool.next(client, tried)) else {
             pool.counters.without_member.increment();
             return None;

@@ -3,11 +3,11 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     rc::Rc,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use lb_model::id::{MemberId, PoolId};
@@ -22,8 +22,14 @@ use tokio::{
 
 use super::{Front, TURN};
 use crate::{
-    balance::Busy, config::MemberConfig, counters::OpenConnection, log::Line, upstream::Cookie,
-    view::ListenerView,
+    balance::Busy,
+    config::MemberConfig,
+    counters::OpenConnection,
+    log::Line,
+    persistence::Learned,
+    upstream::Cookie,
+    view::{ListenerView, PoolView},
+    worker::Worker,
 };
 
 /// How it ended.
@@ -54,6 +60,7 @@ pub(super) struct Session {
     up: Cell<u64>,
     down: Cell<u64>,
     answered: Cell<bool>,
+    told: Cell<bool>,
     over: Cell<Option<End>>,
     ended: Notify,
     /// Counted, and its place taken, until it has ended.
@@ -82,6 +89,7 @@ impl Session {
             up: Cell::new(0),
             down: Cell::new(0),
             answered: Cell::new(false),
+            told: Cell::new(false),
             over: Cell::new(None),
             ended: Notify::new(),
             counted: RefCell::new(Some(counted)),
@@ -110,9 +118,29 @@ impl Session {
         (!self.is_over() && seen.1.is_usable()).then_some(seen.2)
     }
 
+    /// Lets others know where the client is served. Not of the first datagram of somebody who may
+    /// never have been there.
+    fn tell(&self, worker: &Worker) {
+        if self.told.replace(true) {
+            return;
+        }
+        let listener = self.seen.borrow().0.config.id;
+        if let Some(pool) = self.pool {
+            worker.tell(Learned {
+                place: (listener, pool),
+                key: Box::new(key(self.client)),
+                member: self.member,
+                worker: Some(worker.index),
+            });
+        }
+    }
+
     /// Bytes have gone to the member.
-    pub(super) fn sent(&self, bytes: usize) {
+    pub(super) fn sent(&self, bytes: usize, worker: &Worker) {
         self.last.set(Instant::now());
+        if self.up.get() > 0 {
+            self.tell(worker);
+        }
         self.up.set(self.up.get() + bytes as u64);
         if let Some((busy, _)) = &*self.counted.borrow() {
             busy.0.counters.bytes_in.add(bytes as u64);
@@ -155,6 +183,7 @@ impl Session {
                 Err(error) => return Err(error),
             };
             self.answered.set(true);
+            self.tell(&front.worker);
             self.last.set(Instant::now());
             let datagram = buffer.get(..length).unwrap_or_default();
             if let Err(error) = down.send_to(datagram, &to) {
@@ -194,6 +223,32 @@ impl Session {
             cookie: Cookie::Unused,
         });
     }
+}
+
+/// A client, whatever it speaks; of another length than the keys of persistence.
+fn key(client: SocketAddr) -> [u8; 18] {
+    let address = match client.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let mut key = [0; 18];
+    let bytes = address
+        .octets()
+        .into_iter()
+        .chain(client.port().to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+    key
+}
+
+/// The index of the member that another process has served this client with, not long ago. Said once:
+/// the session that begins with it is its memory from then on.
+pub(super) fn begun_elsewhere(
+    pool: &PoolView,
+    client: SocketAddr,
+    timeout: Duration,
+) -> Option<usize> {
+    let member = pool.ties().borrow_mut().take(&key(client), timeout)?;
+    pool.tied(member)
 }
 
 /// The member as a listener has it.

@@ -15,7 +15,7 @@ use lb_sys::{clock::monotonic_ns, heartbeat::HeartbeatReader};
 
 use crate::{
     member::{Behaviour, Member},
-    rig::{Agent, DRAIN_WITHIN, PORT, Rig, listener, pool},
+    rig::{DRAIN_WITHIN, PORT, Rig, listener, pool},
 };
 
 /// Requests on new connections until told to stop: how many there were; any failure is an error.
@@ -115,13 +115,9 @@ async fn what_is_open_goes_on_with_the_old_one_until_it_ends() -> anyhow::Result
 async fn a_successor_that_does_not_come_to_serve_changes_nothing() -> anyhow::Result<()> {
     let member = Member::named("one").await?;
     let mut rig = Rig::serving(&[member.address]).await?;
-    let mut asks = Agent::connect(&rig.socket).await?;
-    asks.say(&lb_model::amphora::ToAmphora::TakeOver).await?;
-    let answer = asks.hear().await?;
-    anyhow::ensure!(
-        matches!(answer, lb_model::amphora::FromAmphora::HandedOver { .. }),
-        "{answer:?}"
-    );
+    let stream = std::os::unix::net::UnixStream::connect(&rig.socket)?;
+    let asks = move || lb_proxy::AmphoraArgs::succeed(stream.into(), std::num::NonZeroUsize::MIN);
+    let asks = tokio::task::spawn_blocking(asks).await??;
     drop(asks);
     rig.spec.listeners.push(listener(
         2,

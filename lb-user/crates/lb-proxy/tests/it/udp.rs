@@ -324,3 +324,30 @@ async fn without_a_member_datagrams_are_counted_as_errors() -> anyhow::Result<()
         .await?;
     rig.shut_down().await
 }
+
+#[tokio::test]
+async fn a_takeover_leaves_every_client_with_its_member() -> anyhow::Result<()> {
+    let members = [
+        Member::start("one ").await?,
+        Member::start("two ").await?,
+        Member::start("three ").await?,
+    ];
+    let mut rig = rig(2, &members.each_ref()).await?;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let client = client(&rig).await?;
+        let answer = ask(&client, "x").await?;
+        clients.push((client, answer));
+    }
+    let served: HashSet<_> = clients.iter().map(|(_, answer)| answer.clone()).collect();
+    assert_eq!(served.len(), 3, "{served:?}");
+    for workers in [3, 1] {
+        rig.take_over(workers).await?;
+        // It serves what it is told, as the one before did.
+        rig.apply().await?;
+        for (client, before) in &clients {
+            assert_eq!(&ask(client, "x").await?, before);
+        }
+    }
+    rig.shut_down().await
+}
