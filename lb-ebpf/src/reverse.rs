@@ -54,8 +54,8 @@ pub(crate) fn claim(config: &Config, member: &MemberRecord, start: u32) -> Optio
     let range = max - min + 1;
     let run = run_of(config, member);
     for probe in 0..PROBES {
-        // Steps over the crowded run, once that shows.
-        let step = if probe < 4 { probe } else { probe * 67 };
+        // Far from the crowded run, once that shows: pages of ports near each other are crowded alike.
+        let step = if probe < 4 { probe } else { probe * 4_099 };
         let number = (min + start.wrapping_add(step) % range) as u16;
         let entry = entry(config, run, number)?;
         // SAFETY: a live map value.
