@@ -40,3 +40,46 @@ fn guarded<F: Future>(name: &'static str, future: F) -> impl Future<Output = Opt
     });
     guarded.instrument(span)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// What a connection holds while it is open.
+    struct Held(Rc<Cell<u32>>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_task_and_gives_back_what_that_held() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let given_back = Rc::new(Cell::new(0));
+        let held = Held(Rc::clone(&given_back));
+        LocalSet::new().block_on(&runtime, async move {
+            let panics = spawn_local("test", async move {
+                let _held = held;
+                tokio::task::yield_now().await;
+                assert_eq!(1 + 1, 3, "on purpose");
+            });
+            let goes_on = spawn_local("test", async {
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                7
+            });
+            assert_eq!(panics.await.expect("caught"), None);
+            assert_eq!(goes_on.await.expect("runs"), Some(7));
+            assert_eq!(given_back.get(), 1);
+        });
+    }
+}

@@ -247,3 +247,24 @@ async fn several_workers_and_listeners_share_one_amphora() -> anyhow::Result<()>
     .await?;
     rig.shut_down().await
 }
+
+#[tokio::test]
+async fn a_trace_goes_through_unchanged() -> anyhow::Result<()> {
+    let member = Member::named("one").await?;
+    let rig = Rig::serving(&[member.address]).await?;
+    let trace = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1,b=2\r\n";
+    let mut client = rig.client().await?;
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n",
+    ] {
+        client.send(&format!("{head}{trace}\r\n")).await?;
+        assert_eq!(client.answer().await?.code, 200);
+    }
+    let requests = member.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert!(request.contains(trace), "{request}");
+    }
+    Ok(())
+}
