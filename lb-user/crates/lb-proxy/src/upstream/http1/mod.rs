@@ -2,7 +2,8 @@
 //!
 //! Why not hyper's: it drops trailers that were not announced, and each message costs a hop between
 //! two tasks. Here whoever waits for the answer drives both ways of the exchange: the request's head
-//! and body out ([`send`]), the answer's head and body in ([`receive`]).
+//! and body out ([`send`]), the answer's head and body in ([`receive`],
+//! [`chunks`]).
 //!
 //! Invariants: a connection comes back only from an exchange whose request was wholly written and
 //! whose answer ended where it said, with nothing behind it; what may have reached the member is told
@@ -10,8 +11,11 @@
 //!
 //! Left out on purpose: pipelining, and HTTP/1.0 members' keep-alive beyond what they announce.
 
+mod chunks;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::poll_fn,

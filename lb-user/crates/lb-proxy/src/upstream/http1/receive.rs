@@ -14,17 +14,15 @@ use http::{
 };
 use hyper::body::{Frame, SizeHint};
 
-use super::{HEAD_BYTES_MAX, poll_read, send::Sending};
+use super::{
+    chunks::{Chunk, chunk},
+    poll_read,
+    send::Sending,
+};
 use crate::{gate::HEADERS_MAX, upstream::wire::Wire, worker::Worker};
 
 /// Read of a body at once.
 const READ_BYTES: usize = 64 << 10;
-
-/// Longest line that begins a chunk, its extensions among it.
-const CHUNK_LINE_MAX: usize = 4 << 10;
-
-/// Hexadecimal digits of a chunk size: what fits 60 bits.
-const SIZE_DIGITS_MAX: usize = 15;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +44,6 @@ pub(super) enum Left {
     UntilClose,
     /// The connection speaks something else now.
     Tunnel,
-}
-
-/// Where in a chunked body it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunk {
-    Size,
-    Data(u64),
-    DataEnd,
-    Trailers,
 }
 
 /// What of an answer there is.
@@ -290,265 +279,8 @@ impl Rest {
 }
 
 /// At most so many bytes, if there are any.
-fn take(received: &mut BytesMut, most: u64) -> Option<Bytes> {
+pub(super) fn take(received: &mut BytesMut, most: u64) -> Option<Bytes> {
     let here = usize::try_from(most).unwrap_or(usize::MAX);
     let here = here.min(received.len());
     (here > 0).then(|| received.split_to(here).freeze())
-}
-
-/// Goes on in a chunked body until there is a frame or too little.
-fn chunk(mut at: Chunk, received: &mut BytesMut) -> Result<(Left, Option<Frame<Bytes>>), Broken> {
-    loop {
-        at = match at {
-            Chunk::Size => {
-                let Some(line) = line(received, CHUNK_LINE_MAX)? else {
-                    break;
-                };
-                match size(&line)? {
-                    0 => Chunk::Trailers,
-                    size => Chunk::Data(size),
-                }
-            }
-            Chunk::Data(left) => {
-                let Some(data) = take(received, left) else {
-                    break;
-                };
-                let at = match left - data.len() as u64 {
-                    0 => Chunk::DataEnd,
-                    left => Chunk::Data(left),
-                };
-                // The end of the body is looked for with its last bytes.
-                if at == Chunk::DataEnd && received.starts_with(b"\r\n0\r\n\r\n") {
-                    drop(received.split_to(7));
-                    return Ok((Left::Nothing, Some(Frame::data(data))));
-                }
-                return Ok((Left::Chunked(at), Some(Frame::data(data))));
-            }
-            Chunk::DataEnd => {
-                let Some(line) = line(received, 2)? else {
-                    break;
-                };
-                if !line.is_empty() {
-                    return Err(Broken::Malformed);
-                }
-                Chunk::Size
-            }
-            Chunk::Trailers => return trailers(received),
-        };
-    }
-    Ok((Left::Chunked(at), None))
-}
-
-fn trailers(received: &mut BytesMut) -> Result<(Left, Option<Frame<Bytes>>), Broken> {
-    if received.starts_with(b"\r\n") {
-        drop(received.split_to(2));
-        return Ok((Left::Nothing, None));
-    }
-    let mut space = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let (length, trailers) = match httparse::parse_headers(received, &mut space) {
-        Ok(httparse::Status::Complete(parsed)) => parsed,
-        Ok(httparse::Status::Partial) if received.len() <= HEAD_BYTES_MAX => {
-            return Ok((Left::Chunked(Chunk::Trailers), None));
-        }
-        Ok(httparse::Status::Partial) | Err(_) => return Err(Broken::Malformed),
-    };
-    let mut map = HeaderMap::with_capacity(trailers.len());
-    for line in trailers {
-        let name = HeaderName::from_bytes(line.name.as_bytes());
-        let value = HeaderValue::from_bytes(line.value);
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Broken::Malformed);
-        };
-        map.append(name, value);
-    }
-    drop(received.split_to(length));
-    Ok((Left::Nothing, Some(Frame::trailers(map))))
-}
-
-/// Takes a line without its end, which is CRLF and nothing less.
-fn line(received: &mut BytesMut, most: usize) -> Result<Option<Bytes>, Broken> {
-    let end = received.iter().take(most).position(|&byte| byte == b'\n');
-    let Some(end) = end else {
-        if received.len() >= most {
-            return Err(Broken::Malformed);
-        }
-        return Ok(None);
-    };
-    let line = received.split_to(end + 1).freeze();
-    let text = line.strip_suffix(b"\r\n").ok_or(Broken::Malformed)?.len();
-    Ok(Some(line.slice(..text)))
-}
-
-fn size(line: &[u8]) -> Result<u64, Broken> {
-    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
-    let digits = digits.trim_ascii_end();
-    let is_fine =
-        (1..=SIZE_DIGITS_MAX).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
-    let text = std::str::from_utf8(digits).unwrap_or_default();
-    let size = is_fine.then(|| u64::from_str_radix(text, 16).ok());
-    size.flatten().ok_or(Broken::Malformed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Data, trailers, and what is left behind the body.
-    type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
-
-    fn decode(pieces: &[&[u8]]) -> Result<Decoded, Broken> {
-        let (mut left, mut received) = (Left::Chunked(Chunk::Size), BytesMut::new());
-        let (mut data, mut trailers) = (Vec::new(), None);
-        for piece in pieces {
-            received.extend_from_slice(piece);
-            while let Left::Chunked(at) = left {
-                let (next, frame) = chunk(at, &mut received)?;
-                left = next;
-                let Some(frame) = frame else {
-                    break;
-                };
-                match frame.into_data() {
-                    Ok(bytes) => data.extend_from_slice(&bytes),
-                    Err(frame) => trailers = frame.into_trailers().ok(),
-                }
-            }
-        }
-        if left != Left::Nothing {
-            return Err(Broken::Short);
-        }
-        Ok((data, trailers, received.to_vec()))
-    }
-
-    #[test]
-    fn chunks_are_the_same_however_they_are_cut() {
-        let body = b"3\r\nabc\r\n00a;x=y\r\n0123456789\r\n0\r\nOne: 1\r\ntwo: 2\r\n\r\nrest";
-        let whole = decode(&[body]).unwrap();
-        assert_eq!(whole.0, b"abc0123456789");
-        let trailers = whole.1.as_ref().unwrap();
-        assert_eq!(
-            (&trailers["one"], trailers.len()),
-            (&HeaderValue::from_static("1"), 2)
-        );
-        assert_eq!(whole.2, b"rest");
-        for cut in 0..body.len() {
-            let (first, second) = body.split_at(cut);
-            assert_eq!(decode(&[first, second]).unwrap(), whole, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn malformed_chunks_are_told() {
-        for body in [
-            "x\r\n",
-            "\r\n",
-            "0x1\r\n",
-            "-1\r\n",
-            "1\na\r\n",
-            "1\r\nab\r\n",
-            "1\r\na\nx\r\n",
-            "1000000000000000\r\n",
-            "0\r\nno colon\r\n\r\n",
-            "0\r\n x: y\r\n\r\n",
-        ] {
-            let told = decode(&[body.as_bytes()]);
-            assert!(matches!(told, Err(Broken::Malformed)), "{body:?}: {told:?}");
-        }
-        assert!(matches!(decode(&[b"5\r\nabc"]), Err(Broken::Short)));
-    }
-
-    fn read(text: &str, is_head: bool) -> Head {
-        head(&mut BytesMut::from(text), is_head)
-    }
-
-    #[test]
-    fn heads_tell_where_the_body_ends_and_whether_the_connection_stays() {
-        for (lines, is_head, wanted) in [
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
-                false,
-                (Left::Bytes(5), true),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
-                true,
-                (Left::Nothing, true),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n",
-                false,
-                (Left::Bytes(5), true),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n",
-                false,
-                (Left::Nothing, false),
-            ),
-            (
-                "HTTP/1.1 304 Not\r\nContent-Length: 5\r\n",
-                false,
-                (Left::Nothing, true),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n",
-                false,
-                (Left::Chunked(Chunk::Size), true),
-            ),
-            ("HTTP/1.1 200 OK\r\n", false, (Left::UntilClose, false)),
-            (
-                "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n",
-                false,
-                (Left::Bytes(5), false),
-            ),
-            (
-                "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n",
-                false,
-                (Left::Bytes(5), true),
-            ),
-            (
-                "HTTP/1.1 101 S\r\nUpgrade: x\r\n",
-                false,
-                (Left::Tunnel, false),
-            ),
-        ] {
-            let Head::Answer(_, left, stays) = read(&format!("{lines}\r\n"), is_head) else {
-                panic!("{lines:?}");
-            };
-            assert_eq!((left, stays), wanted, "{lines:?}");
-        }
-        for lines in [
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length:\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            "HTTP/1.1 99 No\r\n",
-            "ICY 200 OK\r\n",
-        ] {
-            assert!(
-                matches!(read(&format!("{lines}\r\n"), false), Head::Bad),
-                "{lines:?}"
-            );
-        }
-        assert!(matches!(
-            read("HTTP/1.1 200 OK\r\nX", false),
-            Head::Incomplete
-        ));
-        let hint = read("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", false);
-        assert!(matches!(hint, Head::Interim(code, map) if code == 103 && map["link"] == "<a>"));
-    }
-
-    #[test]
-    fn values_are_what_they_were_also_empty_ones() {
-        let Head::Answer(answer, ..) =
-            read("HTTP/1.1 200 OK\r\nA:\r\nB:  x y \r\na: z\r\n\r\n", false)
-        else {
-            panic!("an answer");
-        };
-        let lines: Vec<_> = answer
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        assert_eq!(lines, [("a", &b""[..]), ("a", b"z"), ("b", b"x y")]);
-    }
 }
