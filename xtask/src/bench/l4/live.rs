@@ -108,6 +108,8 @@ fn row(bench: &mut Bench, world: &World, setup: &Setup) -> anyhow::Result<()> {
     Row::default()
         .with("mode", setup.mode.name())
         .with("case", "live-tcp4")
+        .with("ns_net", rounded(ours - nothing))
+        .with("goal", None::<f64>)
         .with("mpps", mpps(ours))
         .with("mpps_xdp_tx", mpps(nothing))
         .with("ratio", rounded(nothing / ours))
