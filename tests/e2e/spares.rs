@@ -62,12 +62,14 @@ fn runs(pid: u32) -> bool {
 }
 
 /// Nothing of them is on the host.
-fn assert_gone(world: &World, spares: &Ready) {
+fn ensure_gone(world: &World, spares: &Ready) -> anyhow::Result<()> {
     for (id, pid) in spares {
-        assert!(!runs(*pid), "process {pid} of {id}");
-        assert!(!netns::exists(&format!("lbaas-{}", short(id))), "{id}");
-        assert_eq!(veths(world, id).unwrap(), 0, "{id}");
+        anyhow::ensure!(!runs(*pid), "process {pid} of {id}");
+        let name = format!("lbaas-{}", short(id));
+        anyhow::ensure!(!netns::exists(&name), "{name}");
+        anyhow::ensure!(veths(world, id)? == 0, "veths of {id}");
     }
+    Ok(())
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn spare_amphorae_become_amphorae_and_none_is_left_by_a_kill_or_a_stop() {
     for (_, name) in half {
         netns::delete(name).unwrap();
     }
-    assert_gone(&world, &first);
+    ensure_gone(&world, &first).unwrap();
 
     let demonstration = world.demonstrate().unwrap();
     let pair = world
@@ -122,7 +124,7 @@ fn spare_amphorae_become_amphorae_and_none_is_left_by_a_kill_or_a_stop() {
 
     world.system.stop("agent").unwrap();
     assert_eq!(ready(&world), Ready::new());
-    assert_gone(&world, &third);
+    ensure_gone(&world, &third).unwrap();
     assert!(pair.amphorae.iter().all(|one| one.pid.is_some_and(runs)));
     assert_eq!(world.server(vip, "/").unwrap(), "server1", "amphorae stay");
 }

@@ -88,9 +88,11 @@ pub fn request_head(bytes: &[u8]) -> Found {
             chunked == 0 && lengths.iter().all(|it| it.iter().all(|b| *b == b'0'))
         }
         Framing::Length(length) => {
-            let text = length.to_string();
-            let digits = |it: &&[u8]| it.ends_with(text.as_bytes());
-            chunked == 0 && lengths.len() == 1 && lengths.iter().all(digits)
+            let is_same = |it: &&[u8]| {
+                let text = std::str::from_utf8(it).unwrap_or_default();
+                text.parse() == Ok(length)
+            };
+            chunked == 0 && !lengths.is_empty() && lengths.iter().all(is_same)
         }
     };
     hold(said, "the parser sees another framing")?;
