@@ -26,6 +26,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const BUSY_PERIOD_NS: u64 = 10_000_000;
 /// A busy stamp is good for this long.
 pub const BUSY_VALID_NS: u64 = 60_000_000;
+/// In busy pace a stamp that comes this late starts a new run: shorter than [`BUSY_VALID_NS`] by more than
+/// the pace, so that a pause of both amphorae of a pair that makes one late makes a gap in the other too.
+pub const BUSY_GAP_NS: u64 = 30_000_000;
 /// Between stamps while idle.
 pub const IDLE_PERIOD_NS: u64 = 200_000_000;
 /// An idle stamp is good for this long.
@@ -90,6 +93,13 @@ pub const fn is_after(a: u64, b: u64) -> bool {
 #[inline(always)]
 pub const fn is_dead(word: u64, now_ns: u64) -> bool {
     word == 0 || is_after(now_ns, word)
+}
+
+/// Whether a stamp at `now_ns` after the one behind `word` comes too late to continue its run.
+#[must_use]
+pub const fn is_gap(word: u64, now_ns: u64) -> bool {
+    is_dead(word, now_ns)
+        || word & BUSY_BIT != 0 && is_after(now_ns, stamped_at(word).wrapping_add(BUSY_GAP_NS))
 }
 
 /// Whether a standby may take over from an active whose word `active` is dead at `now_ns`.

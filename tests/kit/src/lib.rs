@@ -12,6 +12,7 @@ pub mod barbican;
 pub mod certs;
 pub mod client;
 pub mod command;
+pub mod datagrams;
 pub mod datapath;
 pub mod demo;
 pub mod keystone;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::wait::now;
+use crate::wait::{now, stolen};
 
 /// Stack of an attempt's thread, bytes: it holds one small buffer.
 const STACK_BYTES: usize = 128 << 10;
@@ -28,6 +28,8 @@ pub struct Attempt {
     pub started: Duration,
     /// When it was over.
     pub ended: Duration,
+    /// What the hypervisor had taken when it began ([`stolen`]).
+    pub stolen: Duration,
     /// The body of a 200, or why there is none.
     pub outcome: Result<String, String>,
 }
@@ -92,7 +94,7 @@ pub fn keep_alive(target: &Target) -> Loop {
         let mut attempts = Vec::new();
         let mut connection = None;
         while !stop.load(Ordering::Relaxed) {
-            let started = now();
+            let (started, stolen) = (now(), stolen());
             let outcome = exchange(&target, &mut connection).map_err(|error| error.to_string());
             if outcome.is_err() {
                 connection = None;
@@ -100,6 +102,7 @@ pub fn keep_alive(target: &Target) -> Loop {
             attempts.push(Attempt {
                 started,
                 ended: now(),
+                stolen,
                 outcome,
             });
         }
@@ -110,33 +113,38 @@ pub fn keep_alive(target: &Target) -> Loop {
 /// One request on a connection of its own.
 #[must_use]
 pub fn once(target: &Target) -> Attempt {
-    let started = now();
+    let (started, stolen) = (now(), stolen());
     let outcome = exchange(target, &mut None).map_err(|error| error.to_string());
     Attempt {
         started,
         ended: now(),
+        stolen,
         outcome,
     }
 }
 
 /// The longest span, by starting time, in which attempts failed: from the first that failed to the
-/// next that succeeded. Zero when all succeeded.
+/// next that succeeded, less what the hypervisor took of it. Zero when all succeeded.
 #[must_use]
 pub fn longest_window(attempts: &[Attempt]) -> Duration {
     let mut longest = Duration::ZERO;
     let mut failing_since = None;
+    let ours = |first: &Attempt, end: Duration, stolen: Duration| {
+        let taken = stolen.saturating_sub(first.stolen);
+        end.saturating_sub(first.started).saturating_sub(taken)
+    };
     for attempt in attempts {
         match (&attempt.outcome, failing_since) {
-            (Err(_), None) => failing_since = Some(attempt.started),
-            (Ok(_), Some(since)) => {
-                longest = longest.max(attempt.started.saturating_sub(since));
+            (Err(_), None) => failing_since = Some(attempt),
+            (Ok(_), Some(first)) => {
+                longest = longest.max(ours(first, attempt.started, attempt.stolen));
                 failing_since = None;
             }
             _ => {}
         }
     }
-    if let (Some(since), Some(last)) = (failing_since, attempts.last()) {
-        longest = longest.max(last.ended.saturating_sub(since));
+    if let (Some(first), Some(last)) = (failing_since, attempts.last()) {
+        longest = longest.max(ours(first, last.ended, last.stolen));
     }
     longest
 }
@@ -209,5 +217,36 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<(String, String)> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(started: u64, stolen: u64, is_answered: bool) -> Attempt {
+        Attempt {
+            started: Duration::from_millis(started),
+            ended: Duration::from_millis(started + 1),
+            stolen: Duration::from_millis(stolen),
+            outcome: is_answered
+                .then(String::new)
+                .ok_or_else(|| "refused".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_window_ends_with_an_answer_and_is_less_what_was_stolen() {
+        let plain = [
+            attempt(0, 0, true),
+            attempt(5, 0, false),
+            attempt(60, 0, true),
+        ];
+        assert_eq!(longest_window(&plain), Duration::from_millis(55));
+        let stolen = [attempt(5, 100, false), attempt(60, 130, true)];
+        assert_eq!(longest_window(&stolen), Duration::from_millis(25));
+        let open = [attempt(5, 0, false), attempt(60, 0, false)];
+        assert_eq!(longest_window(&open), Duration::from_millis(56));
+        assert_eq!(longest_window(&plain[..1]), Duration::ZERO);
     }
 }

@@ -1,11 +1,17 @@
-//! The amphora's sign of life: a deadline in shared memory, renewed by every worker and by a thread
-//! that does nothing else; the newest stamp wins (lb_common::heartbeat has the rule).
+//! The amphora's sign of life: a deadline in shared memory, renewed by a thread that does nothing else
+//! (lb_common::heartbeat has the rule).
 //!
 //! A thread beside the workers, because the deadline of a busy amphora is 60 ms away and a worker may
 //! be at work for longer than that on a machine that is short of processors (a handshake, a large
 //! configuration), which is no reason to fail over. It stamps only while some worker has come round
 //! within [`HUNG_AFTER_NS`]: when all of them hang the amphora looks dead; one alone is told in the
-//! log. Without carrier on the amphora's own link nobody stamps: who cannot be reached must look dead.
+//! log. Without carrier on the amphora's own link it does not stamp: who cannot be reached must look
+//! dead.
+//!
+//! It stays on one processor, which the load balancer's id chooses, so that both amphorae of a pair
+//! stamp on the same one. A processor that its hypervisor stops, or that the kernel does not give up,
+//! then stops both: the standby, which proves by stamps that only the active is late, has made none, and
+//! nothing fails over for a pause.
 
 use std::{
     io,
@@ -18,7 +24,10 @@ use std::{
 };
 
 use lb_common::heartbeat::{BUSY_FOR_NS, BUSY_PERIOD_NS, IDLE_PERIOD_NS};
-use lb_sys::{carrier::Carrier, clock::monotonic_ns, heartbeat::HeartbeatWriter, realtime};
+use lb_model::id::LoadBalancerId;
+use lb_sys::{
+    carrier::Carrier, clock::monotonic_ns, heartbeat::HeartbeatWriter, processor, realtime,
+};
 use tokio::time::sleep;
 
 use crate::counters::Connections;
@@ -28,6 +37,9 @@ const LINK: &str = "eth0";
 
 /// A worker that has not come round for this long hangs.
 const HUNG_AFTER_NS: u64 = 2_000_000_000;
+
+/// Between a worker's rounds.
+const ROUND: Duration = Duration::from_millis(200);
 
 /// Whoever takes over stamps in busy pace for this long, whatever there is to do: a last busy stamp of
 /// the process before it may come after its own first one.
@@ -40,6 +52,8 @@ pub(crate) struct Pulse {
     connections: Arc<Connections>,
     /// When each worker last came round.
     rounds: Vec<AtomicU64>,
+    /// Chooses the processor, once there is a load balancer.
+    belongs_to: OnceLock<LoadBalancerId>,
     /// Set when there is a page to stamp.
     stamping: OnceLock<Thread>,
     /// Only one process stamps: a successor once it serves, and then the old one no more.
@@ -59,10 +73,16 @@ impl Pulse {
             page,
             connections,
             rounds: (0..workers).map(|_| AtomicU64::new(now)).collect(),
+            belongs_to: OnceLock::new(),
             stamping: OnceLock::new(),
             stamps: AtomicBool::new(false),
             fresh_until: AtomicU64::new(0),
         }
+    }
+
+    /// Says whose amphora this is. The first word counts: an amphora never changes its load balancer.
+    pub(crate) fn belongs_to(&self, load_balancer: LoadBalancerId) {
+        self.belongs_to.get_or_init(|| load_balancer);
     }
 
     /// Another process stamps from now on.
@@ -70,7 +90,7 @@ impl Pulse {
         self.stamps.store(false, Ordering::Relaxed);
     }
 
-    /// Stamps from now on, beside the workers too, until the process ends or another stamps. `succeeds`:
+    /// Stamps from now on, until the process ends or another stamps. `succeeds`:
     /// another process has stamped until now.
     ///
     /// # Errors
@@ -104,13 +124,11 @@ impl Pulse {
 
     /// Runs on worker `index` for ever.
     pub(crate) async fn run(&self, index: usize) {
-        let mut link = Link::watch();
         loop {
-            let now = monotonic_ns();
             if let Some(round) = self.rounds.get(index) {
-                round.store(now, Ordering::Relaxed);
+                round.store(monotonic_ns(), Ordering::Relaxed);
             }
-            sleep(self.stamp(&mut link, now, true)).await;
+            sleep(ROUND).await;
         }
     }
 
@@ -120,7 +138,14 @@ impl Pulse {
         }
         let mut link = Link::watch();
         let mut hung = 0;
+        let mut is_at_home = false;
         loop {
+            if !is_at_home && let Some(load_balancer) = self.belongs_to.get() {
+                is_at_home = true;
+                if let Err(error) = processor::stay(load_balancer.0.as_u128()) {
+                    tracing::warn!(%error, "the heartbeat stays on no processor");
+                }
+            }
             let now = monotonic_ns();
             let hang = self.hanging(now);
             if hang != hung {

@@ -173,6 +173,7 @@ impl Control {
     /// Takes the place of the amphora before.
     async fn inherit(&mut self, mut inheritance: Inheritance) -> Result<(), Error> {
         self.state.inherit(&mut inheritance).await;
+        self.find_home();
         let failed = |source| Error::TakeOver { source };
         let mut predecessor = inheritance.attend().map_err(failed)?;
         // Both stamp for a moment, rather than nobody.
@@ -247,6 +248,13 @@ impl Control {
         Ok(())
     }
 
+    /// Lets the heartbeat know whose amphora this is.
+    fn find_home(&self) {
+        if let Some(load_balancer) = self.state.load_balancer() {
+            self.pulse.belongs_to(load_balancer);
+        }
+    }
+
     /// Does what is asked; `false`: to end.
     async fn hear(&mut self, agent: Agent) -> bool {
         match agent {
@@ -255,6 +263,7 @@ impl Control {
                 let Some(answer) = self.state.obey(*message).await else {
                     return false;
                 };
+                self.find_home();
                 if let Some(answer) = answer {
                     self.inbox.answer(answer);
                 }

@@ -10,7 +10,7 @@ use std::{
 
 use lb_model::{
     amphora::{AmphoraConfig, FlowLog, FromAmphora, Handed, ListenerFailure, ToAmphora},
-    id::{MemberId, PoolId},
+    id::{LoadBalancerId, MemberId, PoolId},
 };
 use lb_probe::{monitor, schedule::Prober, sctp::SctpSockets};
 use tokio::{
@@ -147,6 +147,12 @@ impl State {
             ToAmphora::TakeOver | ToAmphora::Serves => Some(None),
             ToAmphora::Shutdown => None,
         }
+    }
+
+    /// Whose amphora this is, once it was told.
+    pub(crate) fn load_balancer(&self) -> Option<LoadBalancerId> {
+        let config = self.config.as_ref()?;
+        Some(config.load_balancer.id)
     }
 
     /// Notes ties that workers have made; what the other amphora is to be told.

@@ -15,7 +15,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use lb_common::heartbeat::{HeartbeatPage, deadline_word, is_after};
+use lb_common::heartbeat::{HeartbeatPage, deadline_word, is_gap};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::{Doing as _, Result};
@@ -94,11 +94,12 @@ impl HeartbeatWriter {
         Page::map(map, ProtFlags::READ | ProtFlags::WRITE).map(Self)
     }
 
-    /// Says: alive at `now_ns`, and the next stamp comes in busy or in idle pace. After a missed
-    /// deadline it also starts a new run (`alive_since_ns`), which a standby must have behind it.
+    /// Says: alive at `now_ns`, and the next stamp comes in busy or in idle pace. After a gap (a missed
+    /// deadline, or [`BUSY_GAP_NS`] in busy pace) it also starts a new run (`alive_since_ns`), which a
+    /// standby must have behind it.
     pub fn stamp(&self, now_ns: u64, busy: bool) {
         let before = self.0.deadline().load(Ordering::Relaxed);
-        if before == 0 || is_after(now_ns, before) {
+        if is_gap(before, now_ns) {
             self.0.alive_since().store(now_ns, Ordering::Release);
         }
         self.0
@@ -143,7 +144,7 @@ impl HeartbeatReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_common::heartbeat::{BUSY_VALID_NS, is_dead};
+    use lb_common::heartbeat::{BUSY_GAP_NS, BUSY_VALID_NS, is_dead};
 
     #[test]
     fn stamps_are_seen_and_a_gap_starts_a_new_run() {
@@ -167,6 +168,9 @@ mod tests {
 
         writer.stamp(start + 10_000_000, true);
         assert_eq!(reader.read().alive_since_ns, start, "no gap");
+        let paused = start + 10_000_000 + BUSY_GAP_NS + 2;
+        writer.stamp(paused, true);
+        assert_eq!(reader.read().alive_since_ns, paused, "a pause");
 
         let late = start + 500_000_000;
         writer.stamp(late, false);

@@ -18,6 +18,7 @@ pub mod inherit;
 pub mod netns;
 pub mod pidfd;
 pub mod process;
+pub mod processor;
 pub mod raw;
 pub mod realtime;
 pub mod rights;

@@ -78,6 +78,7 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
     libc::SYS_getcpu,
     libc::SYS_gettid,
     libc::SYS_getpid,

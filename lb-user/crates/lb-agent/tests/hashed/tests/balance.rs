@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use lb_model::{enums::SessionPersistenceType, resource::SessionPersistence};
+use lb_testkit::datagrams::Answering;
 
 use super::*;
 
@@ -22,16 +23,11 @@ fn datagrams_are_taken_in_weighted_turns_and_answered() -> anyhow::Result<()> {
         let members = family
             .servers
             .map(|address| SocketAddr::new(address, PORT + 1));
+        let mut servers = Vec::new();
         for (number, member) in (0_u8..).zip(members) {
             let socket =
                 lb_sys::netns::run_in(world.topology.member(), || UdpSocket::bind(member))??;
-            socket.set_read_timeout(Some(LIMIT * 3))?;
-            std::thread::spawn(move || {
-                let mut bytes = [0; 16];
-                while let Ok((_, from)) = socket.recv_from(&mut bytes) {
-                    let _sent = socket.send_to(&[number], from);
-                }
-            });
+            servers.push(Answering::start(socket, move |_| vec![number])?);
         }
         let vip = SocketAddr::new(family.vip, PORT);
         let any: IpAddr = if vip.is_ipv4() { "0.0.0.0" } else { "::" }.parse()?;
@@ -41,7 +37,7 @@ fn datagrams_are_taken_in_weighted_turns_and_answered() -> anyhow::Result<()> {
                 let mut answers = [0; 2];
                 for _ in 0..30 {
                     let client = UdpSocket::bind(SocketAddr::new(any, 0))?;
-                    client.set_read_timeout(Some(LIMIT))?;
+                    client.set_read_timeout(Some(LIMIT * 5))?;
                     client.connect(vip)?;
                     let mut who = [0; 1];
                     // The second packet of a flow goes where the first went.

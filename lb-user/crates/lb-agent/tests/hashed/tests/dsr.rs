@@ -7,7 +7,7 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use lb_agent::bpf::Decap;
 use lb_common::{maps::Addr, tunnel::Outcome};
 use lb_model::enums::ForwardingMode;
-use lb_testkit::command::sysctl;
+use lb_testkit::{command::sysctl, datagrams::Answering};
 
 use super::*;
 
@@ -60,19 +60,12 @@ fn route_answers(world: &World) -> anyhow::Result<()> {
 }
 
 /// A server of both protocols at the VIP, in the members' namespace.
-fn serve(world: &World, vip: IpAddr) -> anyhow::Result<Backend> {
+fn serve(world: &World, vip: IpAddr) -> anyhow::Result<(Backend, Answering)> {
     let member = world.topology.member();
     let server = Backend::start(Some(member), "dsr", &[vip], PORT, SERVED)?;
     let at = SocketAddr::new(vip, SERVED);
     let socket = lb_sys::netns::run_in(member, || UdpSocket::bind(at))??;
-    socket.set_read_timeout(Some(LIMIT * 5))?;
-    std::thread::spawn(move || {
-        let mut bytes = [0; 2048];
-        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
-            let _sent = socket.send_to(&bytes[..length], from);
-        }
-    });
-    Ok(server)
+    Ok((server, Answering::echo(socket)?))
 }
 
 fn direct(
@@ -103,7 +96,7 @@ fn be_served(world: &mut World, family: &Family, mode: ForwardingMode) -> anyhow
         let any: IpAddr = if to.is_ipv4() { "0.0.0.0" } else { "::" }.parse()?;
         for number in 0..10 {
             let client = UdpSocket::bind(SocketAddr::new(any, 0))?;
-            client.set_read_timeout(Some(LIMIT))?;
+            client.set_read_timeout(Some(LIMIT * 5))?;
             client.connect(to)?;
             client.send(&[number; 100])?;
             let mut answer = [0; 200];

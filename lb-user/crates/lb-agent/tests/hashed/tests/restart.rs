@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use lb_testkit::datagrams::Answering;
+
 use super::*;
 
 const RESTARTS: usize = 3;
@@ -25,13 +27,7 @@ fn an_agent_that_starts_again_loses_no_datagram() -> anyhow::Result<()> {
     world.carry(&spec)?;
     let at = SocketAddr::new(family.servers[0], PORT + 1);
     let server = lb_sys::netns::run_in(world.topology.member(), || UdpSocket::bind(at))??;
-    server.set_read_timeout(Some(LIMIT * 3))?;
-    std::thread::spawn(move || {
-        let mut bytes = [0; 8];
-        while let Ok((length, from)) = server.recv_from(&mut bytes) {
-            let _sent = server.send_to(&bytes[..length], from);
-        }
-    });
+    let _server = Answering::echo(server)?;
     let (answered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let vip = SocketAddr::new(family.vip, PORT);
     let (topology, pins, datapath) = (&world.topology, &world.pins, &mut world.datapath);
@@ -39,7 +35,7 @@ fn an_agent_that_starts_again_loses_no_datagram() -> anyhow::Result<()> {
         let load = scope.spawn(|| {
             topology.in_client(|| -> anyhow::Result<()> {
                 let client = UdpSocket::bind("0.0.0.0:0")?;
-                client.set_read_timeout(Some(LIMIT))?;
+                client.set_read_timeout(Some(LIMIT * 5))?;
                 client.connect(vip)?;
                 let mut answer = [0; 8];
                 while !is_over.load(Ordering::Relaxed) {
