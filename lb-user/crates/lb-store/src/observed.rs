@@ -56,7 +56,9 @@ impl Store {
     /// Takes over what a host observed. What it says of objects that are gone is dropped.
     ///
     /// Most of it is known already, so it is read first, and beside whoever writes; only what differs
-    /// is written. Counters of one host are told to one server at a time.
+    /// is written. A host that lost its server tells another while the first may still be at work: what was
+    /// written since the reading stays, so that nothing is counted twice, and the next report, whose
+    /// counters go on from there, brings the rest.
     ///
     /// # Errors
     /// The database's.
@@ -190,12 +192,15 @@ const FIRST_STATS: &str = "INSERT INTO listener_stats (listener_id, host, load_b
      bytes_in, bytes_out, active_connections, total_connections, request_errors, \
      last_bytes_in, last_bytes_out, last_total_connections, last_request_errors) \
      SELECT l.id, $2, l.load_balancer_id, $4, $5, $6, $7, $8, $4, $5, $7, $8 \
-     FROM listeners l WHERE l.id = $1 AND l.load_balancer_id = $3";
+     FROM listeners l WHERE l.id = $1 AND l.load_balancer_id = $3 \
+     ON CONFLICT (listener_id, host) DO NOTHING";
 const ADD_STATS: &str = "UPDATE listener_stats SET bytes_in = bytes_in + $3, \
      bytes_out = bytes_out + $4, active_connections = $5, \
      total_connections = total_connections + $6, request_errors = request_errors + $7, \
      last_bytes_in = $8, last_bytes_out = $9, last_total_connections = $10, \
-     last_request_errors = $11 WHERE listener_id = $1 AND host = $2";
+     last_request_errors = $11 WHERE listener_id = $1 AND host = $2 \
+     AND last_bytes_in = $12 AND last_bytes_out = $13 AND last_total_connections = $14 \
+     AND last_request_errors = $15";
 /// Ends with a list.
 const SELECT_KNOWN: &str = "SELECT member_id, up FROM member_health WHERE member_id IN (";
 const MEMBERS_AMONG: &str = " FROM members m WHERE m.id IN (";
@@ -292,7 +297,11 @@ fn counted(
         .bind(bytes_in)
         .bind(bytes_out)
         .bind(total)
-        .bind(errors);
+        .bind(errors)
+        .bind(last_in)
+        .bind(last_out)
+        .bind(last_total)
+        .bind(last_errors);
     Some(more)
 }
 

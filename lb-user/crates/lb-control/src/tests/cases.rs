@@ -432,11 +432,16 @@ async fn a_host_that_fell_silent_has_no_open_connections_until_it_tells_of_some(
     let spec = crate::gather::gather(&world.store, id).await.unwrap();
     let mut told = report(&spec.unwrap().built.unwrap().spec, Mood::Willing);
     told.listeners[0].active_connections = 5;
-    world.store.record_reports(HOST, &[told]).await.unwrap();
+    let told = [told];
     let open = async || {
         let stats = world.store.listener_stats(id).await.unwrap();
-        stats[&tree.listeners[0].id].active_connections
+        let stats = stats.get(&tree.listeners[0].id).copied();
+        stats.unwrap_or_default().active_connections
     };
+    // What the agent told last may come later than its end.
+    while open().await != 5 {
+        world.store.record_reports(HOST, &told).await.unwrap();
+    }
     let mut silent = BTreeSet::new();
     let look = async |seconds: i64, silent: &mut BTreeSet<String>| {
         let then = lb_model::time::Timestamp(now().0 + seconds * 1_000_000);

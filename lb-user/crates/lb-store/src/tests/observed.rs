@@ -68,6 +68,22 @@ async fn counters_go_on_when_what_counts_starts_again() {
 }
 
 on_both! {
+async fn a_report_told_twice_at_once_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tree = furnished(&store).await;
+    for bytes in (100..=2000).step_by(100) {
+        let told = [report(&tree, bytes, None)];
+        let again = || store.record_reports("host-a", &told);
+        let (first, second, third) = tokio::join!(again(), again(), again());
+        first.and(second).and(third).unwrap();
+    }
+    let stats = store.listener_stats(tree.load_balancer.id).await.unwrap()[&tree.listeners[0].id];
+    assert_eq!((stats.bytes_in, stats.total_connections), (2000, 2000));
+}
+}
+
+on_both! {
 async fn last_known_health_stays_until_its_monitor_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
