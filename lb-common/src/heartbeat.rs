@@ -37,8 +37,10 @@ pub const IDLE_VALID_NS: u64 = 600_000_000;
 pub const BUSY_FOR_NS: u64 = 2_000_000_000;
 /// XDP refreshes `traffic_ns` no more often than this.
 pub const TRAFFIC_STAMP_NS: u64 = 100_000_000;
-/// A standby must have run without a gap for this long before it may take over.
-pub const STANDBY_SETTLE_NS: u64 = 100_000_000;
+/// A standby must have run without a gap for this long before it may take over: both stamp on one
+/// processor, which has then been there for the active too. Longer would leave a dead active where it is
+/// for as long as pauses come that often.
+pub const STANDBY_SETTLE_NS: u64 = 50_000_000;
 
 /// Lowest bit of [`HeartbeatPage::deadline_ns`]: set while stamping in busy pace.
 pub const BUSY_BIT: u64 = 1;

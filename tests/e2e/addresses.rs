@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use anyhow::Context as _;
 use lb_testkit::{command, require_root};
 
 use crate::world::World;
@@ -43,9 +44,22 @@ fn amphorae_have_no_capabilities_and_a_uid_of_their_own() {
         .system
         .whole_pair(&demonstration.load_balancer)
         .unwrap();
+    // Where a kernel has none for us, it has none for them.
+    let realtime = std::thread::spawn(lb_sys::realtime::take)
+        .join()
+        .unwrap()
+        .is_ok();
     let mut uids = Vec::new();
     for amphora in &pair.amphorae {
         let pid = amphora.pid.unwrap();
+        assert_eq!(
+            realtime_threads(pid).unwrap(),
+            if realtime {
+                vec!["heartbeat"]
+            } else {
+                Vec::new()
+            }
+        );
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -67,6 +81,22 @@ fn amphorae_have_no_capabilities_and_a_uid_of_their_own() {
     }
     assert!(uids.iter().all(|uid| uid != "0"));
     assert_ne!(uids[0], uids[1]);
+}
+
+/// Names of a process's threads that do not share processors with the rest.
+fn realtime_threads(pid: u32) -> anyhow::Result<Vec<String>> {
+    /// SCHED_RR, as proc(5) has it in the 41st field; two are before the one that follows the name.
+    const POLICY: (usize, &str) = (41 - 3, "2");
+    let mut names = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+        let (start, rest) = stat.rsplit_once(") ").context("a task's stat")?;
+        let name = start.split_once('(').context("a task's name")?.1;
+        if rest.split(' ').nth(POLICY.0) == Some(POLICY.1) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn peer(answer: &lb_testkit::client::Answer) -> anyhow::Result<IpAddr> {

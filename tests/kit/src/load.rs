@@ -69,8 +69,12 @@ pub fn paced(target: &Target, every: Duration) -> Loop {
     let target = target.clone();
     spawn(move |stop| {
         let mut running: Vec<JoinHandle<Attempt>> = Vec::new();
+        let mut attempts = Vec::new();
         let mut next = now();
         while !stop.load(Ordering::Relaxed) {
+            // A thread that is over keeps its stack until it is joined.
+            let over = running.extract_if(.., |attempt| attempt.is_finished());
+            attempts.extend(over.filter_map(|attempt| attempt.join().ok()));
             let target = target.clone();
             let attempt = thread::Builder::new()
                 .stack_size(STACK_BYTES)
@@ -79,10 +83,12 @@ pub fn paced(target: &Target, every: Duration) -> Loop {
             next += every;
             thread::sleep(next.saturating_sub(now()));
         }
-        running
-            .into_iter()
-            .filter_map(|attempt| attempt.join().ok())
-            .collect()
+        attempts.extend(
+            running
+                .into_iter()
+                .filter_map(|attempt| attempt.join().ok()),
+        );
+        attempts
     })
 }
 

@@ -90,27 +90,34 @@ impl Pulse {
         self.stamps.store(false, Ordering::Relaxed);
     }
 
-    /// Stamps from now on, until the process ends or another stamps. `succeeds`:
-    /// another process has stamped until now.
+    /// Starts the thread that stamps, once [`Self::begin`] says so: the first of the process, because it
+    /// alone keeps the priority that the process began with.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn start(self: &Arc<Self>, succeeds: bool) -> io::Result<()> {
-        if self.page.is_none() {
-            return Ok(());
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        if self.page.is_some() {
+            let pulse = Arc::clone(self);
+            let thread = thread::Builder::new()
+                .name("heartbeat".to_owned())
+                .spawn(move || pulse.beside())?;
+            // Only the first would be set; there is one page.
+            drop(self.stamping.set(thread.thread().clone()));
         }
+        realtime::give_up()
+    }
+
+    /// Stamps from now on, until the process ends or another stamps. `succeeds`: another process has
+    /// stamped until now.
+    pub(crate) fn begin(&self, succeeds: bool) {
         if succeeds {
             let fresh_until = monotonic_ns().wrapping_add(FRESH_FOR_NS);
             self.fresh_until.store(fresh_until, Ordering::Relaxed);
         }
         self.stamps.store(true, Ordering::Relaxed);
-        let pulse = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name("heartbeat".to_owned())
-            .spawn(move || pulse.beside())?;
-        // Only the first would be set; there is one page.
-        drop(self.stamping.set(thread.thread().clone()));
-        Ok(())
+        if let Some(thread) = self.stamping.get() {
+            thread.unpark();
+        }
     }
 
     /// A connection has come: stamp in busy pace at once.
@@ -133,7 +140,7 @@ impl Pulse {
     }
 
     fn beside(&self) {
-        if let Err(error) = realtime::take() {
+        if let Err(error) = realtime::keep() {
             tracing::debug!(%error, "the heartbeat has no real-time priority");
         }
         let mut link = Link::watch();

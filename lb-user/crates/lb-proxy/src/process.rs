@@ -95,6 +95,7 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         args.workers.get(),
         Arc::clone(&connections),
     ));
+    pulse.start().map_err(start("heartbeat"))?;
     let (ended, losses) = mpsc::unbounded_channel();
     let (learned, ties) = mpsc::channel(TIES_MAX);
     let workers = (0..args.workers.get())
@@ -134,7 +135,7 @@ pub fn run(args: AmphoraArgs) -> Result<(), Error> {
         if let Some(inheritance) = args.inherits {
             control.inherit(inheritance).await?;
         } else {
-            control.pulse.start(false).map_err(start("heartbeat"))?;
+            control.pulse.begin(false);
         }
         control.run((ties, told), losses, threads).await
     })
@@ -177,7 +178,7 @@ impl Control {
         let failed = |source| Error::TakeOver { source };
         let mut predecessor = inheritance.attend().map_err(failed)?;
         // Both stamp for a moment, rather than nobody.
-        self.pulse.start(true).map_err(start("heartbeat"))?;
+        self.pulse.begin(true);
         predecessor.relieve().await.map_err(failed)?;
         self.predecessor = Some(predecessor);
         tracing::info!("taken over");

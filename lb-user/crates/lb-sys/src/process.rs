@@ -81,6 +81,8 @@ pub struct Spawn<'a> {
     pub uid: u32,
     /// Where its standard output and error go; append-only.
     pub log: File,
+    /// It begins with real-time priority, where that can be had ([`crate::realtime`]).
+    pub realtime: bool,
 }
 
 /// Starts it and returns a handle that does not suffer from reuse of process numbers.
@@ -224,17 +226,17 @@ fn start(spawn: Spawn<'_>) -> Result<Pidfd> {
         }
     }
     let numbers: Vec<RawFd> = kept.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
-    let uid = spawn.uid;
+    let (uid, realtime) = (spawn.uid, spawn.realtime);
     // SAFETY: `enter_child` makes system calls only: no allocation, no locks, nothing that another
     // thread could have held at the fork.
-    unsafe { command.pre_exec(move || enter_child(&numbers, uid)) };
+    unsafe { command.pre_exec(move || enter_child(&numbers, uid, realtime)) };
     let child = command.spawn().doing(doing)?;
     // Nobody has waited for it yet, so its number is still its own.
     Pidfd::open(child.id())
 }
 
 /// Runs in the child between fork and exec.
-fn enter_child(kept: &[RawFd], uid: u32) -> io::Result<()> {
+fn enter_child(kept: &[RawFd], uid: u32, realtime: bool) -> io::Result<()> {
     // What whoever started the agent left open is not for an amphora either.
     // SAFETY: marks descriptors only; closes none.
     check_long(unsafe {
@@ -249,6 +251,10 @@ fn enter_child(kept: &[RawFd], uid: u32) -> io::Result<()> {
         // SAFETY: fcntl on a number; a wrong one is an error, not undefined.
         check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) })?;
     }
+    if realtime {
+        // For the heartbeat's thread. Where the agent may not give it, it does without.
+        drop(crate::realtime::take());
+    }
     // SAFETY: setpriority, prctl and umask take plain numbers; `limit` has no further conditions.
     unsafe {
         check(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
@@ -256,12 +262,7 @@ fn enter_child(kept: &[RawFd], uid: u32) -> io::Result<()> {
         limit(libc::RLIMIT_NPROC, PROCESSES_MAX)?;
         limit(libc::RLIMIT_CORE, 0)?;
         limit(libc::RLIMIT_MEMLOCK, 0)?;
-        // For the heartbeat's thread. Where the agent may not permit it, it does without.
-        let realtime = libc::rlimit {
-            rlim_cur: crate::realtime::PRIORITY,
-            rlim_max: crate::realtime::PRIORITY,
-        };
-        let _permitted = libc::setrlimit(libc::RLIMIT_RTPRIO, &raw const realtime);
+        limit(libc::RLIMIT_RTPRIO, 0)?;
         for capability in 0.. {
             if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 {
                 // Past the last one the kernel knows.
@@ -389,6 +390,7 @@ mod tests {
             root_dir: &root,
             uid: 212_345,
             log: tempfile::tempfile().unwrap(),
+            realtime: true,
         })
         .unwrap();
         let pid = process.pid();
@@ -447,6 +449,7 @@ mod tests {
                 root_dir: &root,
                 uid,
                 log: log.try_clone().unwrap(),
+                realtime: false,
             });
             (cleanup, process.unwrap())
         };

@@ -48,6 +48,12 @@ impl Group {
         }
     }
 
+    /// Whether its processes may have real-time priority: a kernel that shares that out by group has no share
+    /// for one whose processors are limited, and would not let such a process in.
+    pub(super) const fn has_realtime(&self) -> bool {
+        self.limits.cpu_percent == 0
+    }
+
     fn parent(&self) -> Option<PathBuf> {
         Some(self.mount.as_ref()?.join(PARENT))
     }

@@ -236,6 +236,7 @@ fn spawn(
         root_dir: &files.dir.join("root"),
         uid,
         log: open_log(&files.dir.join("log"))?,
+        realtime: files.group.has_realtime(),
     })?;
     files.group.confine(process.pid());
     Ok(process)
